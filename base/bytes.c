@@ -422,7 +422,8 @@ int cf_hex_decode(struct cf_view text, uint8_t *out, size_t size, struct cf_err 
 		if (hex_digit(text.data[i]) < 0)
 			return cf_fail(err, CF_INVALID_ARGUMENT, "byte %zu is no hex digit", i);
 	for (size_t i = 0; i < size; i++)
-		out[i] = (uint8_t)(hex_digit(text.data[2 * i]) << 4 | hex_digit(text.data[2 * i + 1]));
+		out[i] = (uint8_t)(hex_digit(text.data[2 * i]) << 4 |
+		                   hex_digit(text.data[2 * i + 1]));
 	return 0;
 }
 
@@ -520,8 +521,8 @@ int cf_b64_decode(enum cf_b64 kind, struct cf_view text, struct cf_buf *ret, str
 		int d = b64_digit(kind, text.data[i]);
 
 		if (d < 0)
-			return cf_fail(err, CF_INVALID_ARGUMENT, "base64: byte %zu is not in the alphabet",
-			               i);
+			return cf_fail(err, CF_INVALID_ARGUMENT,
+			               "base64: byte %zu is not in the alphabet", i);
 		acc = acc << 6 | (uint32_t)d;
 		bits += 6;
 		if (bits >= 8) {

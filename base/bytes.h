@@ -18,7 +18,10 @@ struct cf_view {
 	size_t size;
 };
 
-#define CF_VIEW_LIT(s) { (const uint8_t *)(s), sizeof(s) - 1 }
+#define CF_VIEW_LIT(s)                                                                             \
+	{                                                                                          \
+		(const uint8_t *)(s), sizeof(s) - 1                                                \
+	}
 
 static inline struct cf_view cf_view(const void *data, size_t size)
 {
@@ -56,8 +59,8 @@ struct cf_buf {
 	bool bad;   /* an append was refused: over max or no memory; later appends do nothing */
 };
 
-void cf_buf_fini(struct cf_buf *b); /* frees; leaves an empty buffer */
-void cf_buf_wipe(struct cf_buf *b); /* as fini, contents wiped first */
+void cf_buf_fini(struct cf_buf *b);  /* frees; leaves an empty buffer */
+void cf_buf_wipe(struct cf_buf *b);  /* as fini, contents wiped first */
 void cf_buf_reset(struct cf_buf *b); /* size 0, memory kept, bad cleared */
 void cf_buf_add(struct cf_buf *b, const void *data, size_t size);
 void cf_buf_add_view(struct cf_buf *b, struct cf_view v);

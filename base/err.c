@@ -69,7 +69,8 @@ int cf_fail_errno(const char *where, struct cf_err *err, int errnum, const char 
 	vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
 	va_end(ap);
 	n = strlen(err->msg);
-	snprintf(err->msg + n, sizeof(err->msg) - n, ": %s", strerrordesc_np(errnum) ?: "unknown error");
+	snprintf(err->msg + n, sizeof(err->msg) - n, ": %s",
+	         strerrordesc_np(errnum) ?: "unknown error");
 	tidy(err->msg, sizeof(err->msg));
 	trace(where, "fail", err->msg);
 	return -(int)err->code;

@@ -69,7 +69,8 @@ int cf_read_all(int fd, size_t max, struct cf_buf *ret, struct cf_err *err)
 		if (n == 0)
 			return 0;
 		if (want == 0)
-			return cf_fail(err, CF_RESOURCE_EXHAUSTED, "over the limit of %zu bytes", max);
+			return cf_fail(err, CF_RESOURCE_EXHAUSTED, "over the limit of %zu bytes",
+			               max);
 		ret->size += (size_t)n;
 		ret->data[ret->size] = 0;
 		have += (size_t)n;
@@ -150,7 +151,7 @@ int cf_fsync_dir(const char *path, struct cf_err *err)
 static int fsync_parent(const char *path, struct cf_err *err)
 {
 	const char *slash = strrchr(path, '/');
-	cf_cleanup(cf_freep) char *dir = !slash         ? cf_strdup(".")
+	cf_cleanup(cf_freep) char *dir = !slash          ? cf_strdup(".")
 	                                 : slash == path ? cf_strdup("/")
 	                                                 : cf_strndup(path, (size_t)(slash - path));
 

@@ -54,8 +54,8 @@ void cf_log_init(const char *component)
 static bool is_plain(struct cf_view v)
 {
 	for (size_t i = 0; i < v.size; i++)
-		if (v.data[i] <= 0x20 || v.data[i] >= 0x7f || v.data[i] == '"' || v.data[i] == '=' ||
-		    v.data[i] == '\\')
+		if (v.data[i] <= 0x20 || v.data[i] >= 0x7f || v.data[i] == '"' ||
+		    v.data[i] == '=' || v.data[i] == '\\')
 			return false;
 	return v.size > 0;
 }

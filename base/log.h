@@ -35,10 +35,22 @@ struct cf_log_field {
 		uint64_t u;
 	};
 };
-#define CF_F_STR(k, x)  { .key = (k), .kind = CF_LF_STR, .s = (x) }
-#define CF_F_VIEW(k, x) { .key = (k), .kind = CF_LF_VIEW, .v = (x) }
-#define CF_F_INT(k, x)  { .key = (k), .kind = CF_LF_INT, .i = (x) }
-#define CF_F_UINT(k, x) { .key = (k), .kind = CF_LF_UINT, .u = (x) }
+#define CF_F_STR(k, x)                                                                             \
+	{                                                                                          \
+		.key = (k), .kind = CF_LF_STR, .s = (x)                                            \
+	}
+#define CF_F_VIEW(k, x)                                                                            \
+	{                                                                                          \
+		.key = (k), .kind = CF_LF_VIEW, .v = (x)                                           \
+	}
+#define CF_F_INT(k, x)                                                                             \
+	{                                                                                          \
+		.key = (k), .kind = CF_LF_INT, .i = (x)                                            \
+	}
+#define CF_F_UINT(k, x)                                                                            \
+	{                                                                                          \
+		.key = (k), .kind = CF_LF_UINT, .u = (x)                                           \
+	}
 
 void cf_log_write(enum cf_log_level level, const char *msg, const struct cf_log_field *fields,
                   size_t count);

@@ -43,8 +43,8 @@ int cf_alloc_bounded(size_t n, size_t size, size_t max, void **ret, struct cf_er
 	size_t total;
 
 	if (__builtin_mul_overflow(n, size, &total) || total > max)
-		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "%zu × %zu bytes asked for, limit %zu", n,
-		               size, max);
+		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "%zu × %zu bytes asked for, limit %zu",
+		               n, size, max);
 	void *p = calloc(1, total ? total : 1);
 	if (!p)
 		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "no memory for %zu bytes", total);

@@ -25,8 +25,8 @@ int cf_secret_new(size_t size, struct cf_secret **ret, struct cf_err *err)
 		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "secret of %zu bytes, limit %u", size,
 		               CF_SECRET_MAX);
 	size_t map_size = (sizeof(struct cf_secret) + size + page - 1) / page * page;
-	struct cf_secret *s = mmap(NULL, map_size, PROT_READ | PROT_WRITE,
-	                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct cf_secret *s =
+		mmap(NULL, map_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (s == MAP_FAILED)
 		return cf_fail_errno(err, errno, "memory for a secret");
 	madvise(s, map_size, MADV_DONTDUMP);

@@ -147,7 +147,8 @@ void cf_strv_split(struct cf_strv *v, struct cf_view text, char sep)
 		ssize_t at = cf_view_find(text, (uint8_t)sep);
 		struct cf_view piece = cf_view_sub(text, 0, at < 0 ? text.size : (size_t)at);
 
-		cf_strv_add_take(v, cf_strndup(piece.size ? (const char *)piece.data : "", piece.size));
+		cf_strv_add_take(
+			v, cf_strndup(piece.size ? (const char *)piece.data : "", piece.size));
 		if (at < 0)
 			return;
 		text = cf_view_sub(text, (size_t)at + 1, text.size);

@@ -6,13 +6,13 @@
  */
 #include "base/bytes.h"
 
-char *cf_strdup(const char *s);                              /* NULL gives NULL */
+char *cf_strdup(const char *s); /* NULL gives NULL */
 char *cf_strndup(const char *s, size_t n);
 char *cf_asprintf(const char *fmt, ...) cf_printf(1, 2);
-bool cf_streq(const char *a, const char *b);                 /* NULL equals NULL only */
+bool cf_streq(const char *a, const char *b); /* NULL equals NULL only */
 bool cf_starts_with(const char *s, const char *prefix);
 bool cf_ends_with(const char *s, const char *suffix);
-const char *cf_after(const char *s, const char *prefix);     /* rest behind @prefix, or NULL */
+const char *cf_after(const char *s, const char *prefix); /* rest behind @prefix, or NULL */
 
 /* Decimal digits only, no sign, no space, whole text, at most @max. -CF_INVALID_ARGUMENT otherwise. */
 cf_must_use int cf_parse_u64(struct cf_view text, uint64_t max, uint64_t *ret, struct cf_err *err);
@@ -26,8 +26,8 @@ struct cf_strv {
 	size_t cap;
 };
 
-void cf_strv_add(struct cf_strv *v, const char *s);      /* copies */
-void cf_strv_add_take(struct cf_strv *v, char *s);       /* owns @s from now on */
+void cf_strv_add(struct cf_strv *v, const char *s); /* copies */
+void cf_strv_add_take(struct cf_strv *v, char *s);  /* owns @s from now on */
 void cf_strv_addf(struct cf_strv *v, const char *fmt, ...) cf_printf(2, 3);
 bool cf_strv_has(const struct cf_strv *v, const char *s);
 void cf_strv_fini(struct cf_strv *v);

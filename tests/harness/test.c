@@ -47,7 +47,8 @@ void cf_test_expect_fails(int r, enum cf_code want, const char *expr, const char
 	_fail(file, line);
 }
 
-void cf_test_expect_ok(int r, const struct cf_err *err, const char *expr, const char *file, int line)
+void cf_test_expect_ok(int r, const struct cf_err *err, const char *expr, const char *file,
+                       int line)
 {
 	if (r == 0)
 		return;
@@ -136,7 +137,8 @@ static int run_one(const struct cf_test *t)
 	if (failed)
 		return 1;
 	if (after != before) {
-		fprintf(stderr, "%s: %d file descriptors before, %d after\n", t->name, before, after);
+		fprintf(stderr, "%s: %d file descriptors before, %d after\n", t->name, before,
+		        after);
 		return 1;
 	}
 	return 0;
@@ -189,7 +191,8 @@ static int run_forked(const struct cf_test *t, const char *self)
 	kill(-pid, SIGKILL);
 	if (WIFSIGNALED(status))
 		printf("%s: killed by signal %d (%s)\n", t->name, WTERMSIG(status),
-		       WTERMSIG(status) == SIGALRM ? "it took too long" : strsignal(WTERMSIG(status)));
+		       WTERMSIG(status) == SIGALRM ? "it took too long"
+		                                   : strsignal(WTERMSIG(status)));
 	printf("%s:%d: %s FAILED; again: %s %s\n", t->file, t->line, t->name, self, t->name);
 	return 1;
 }

@@ -57,7 +57,8 @@ void cf_test_register(struct cf_test *t);
 	} while (0)
 
 void cf_test_expect_fails(int r, enum cf_code want, const char *expr, const char *file, int line);
-void cf_test_expect_ok(int r, const struct cf_err *err, const char *expr, const char *file, int line);
+void cf_test_expect_ok(int r, const struct cf_err *err, const char *expr, const char *file,
+                       int line);
 
 /*
  * A path below COFFER_VECTORS (default: ../shared/vectors beside the source tree). Skips the test,

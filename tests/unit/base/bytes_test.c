@@ -8,18 +8,18 @@ static const struct {
 } b64_cases[] = {
 	{ CF_B64_STD, "", "" },
 	{ CF_B64_STD, "Zg==", "f" },
-	{ CF_B64_STD, "Zg", "f" },        /* padding may be absent */
-	{ CF_B64_STD, "Zg=", NULL },      /* half a padding */
-	{ CF_B64_STD, "Zh==", NULL },     /* trailing bits set */
+	{ CF_B64_STD, "Zg", "f" },    /* padding may be absent */
+	{ CF_B64_STD, "Zg=", NULL },  /* half a padding */
+	{ CF_B64_STD, "Zh==", NULL }, /* trailing bits set */
 	{ CF_B64_STD, "Zm9v", "foo" },
 	{ CF_B64_STD, "Zm9vYg==", "foob" },
-	{ CF_B64_STD, "Zm9v\n", NULL },   /* white space */
-	{ CF_B64_STD, "Z", NULL },        /* six bits are no byte */
-	{ CF_B64_STD, "_-8=", NULL },     /* the other alphabet */
+	{ CF_B64_STD, "Zm9v\n", NULL }, /* white space */
+	{ CF_B64_STD, "Z", NULL },      /* six bits are no byte */
+	{ CF_B64_STD, "_-8=", NULL },   /* the other alphabet */
 	{ CF_B64_URL, "_-8", "\xff\xef" },
-	{ CF_B64_URL, "_-8=", NULL },     /* padding where none belongs */
+	{ CF_B64_URL, "_-8=", NULL }, /* padding where none belongs */
 	{ CF_B64_URL_PAD, "_-8=", "\xff\xef" },
-	{ CF_B64_URL_PAD, "_-8", NULL },  /* padding is due */
+	{ CF_B64_URL_PAD, "_-8", NULL }, /* padding is due */
 	{ CF_B64_STD, "=", NULL },
 	{ CF_B64_STD, "====", NULL },
 };
@@ -30,7 +30,8 @@ CF_TEST(base64_takes_its_own_alphabet_and_padding_only)
 
 	for (size_t i = 0; i < CF_ARRAY_LEN(b64_cases); i++) {
 		struct cf_buf out = { 0 };
-		int r = cf_b64_decode(b64_cases[i].kind, cf_view_str(b64_cases[i].text), &out, &err);
+		int r = cf_b64_decode(b64_cases[i].kind, cf_view_str(b64_cases[i].text), &out,
+		                      &err);
 
 		if (b64_cases[i].bytes) {
 			EXPECT_OK(r, &err);
@@ -55,7 +56,8 @@ CF_TEST(base64_round_trips_every_length)
 			struct cf_buf text = { 0 }, back = { 0 };
 
 			cf_b64_encode((enum cf_b64)kind, cf_view(in, n), &text);
-			EXPECT_OK(cf_b64_decode((enum cf_b64)kind, cf_buf_view(&text), &back, &err), &err);
+			EXPECT_OK(cf_b64_decode((enum cf_b64)kind, cf_buf_view(&text), &back, &err),
+			          &err);
 			EXPECT(cf_view_eq(cf_buf_view(&back), cf_view(in, n)));
 			cf_buf_fini(&text);
 			cf_buf_fini(&back);

@@ -15,14 +15,16 @@ CF_TEST(open_beneath_never_leaves_its_root)
 	struct cf_err err;
 
 	EXPECT_OK(cf_mkdir_p(root, 0755, &err), &err);
-	EXPECT_OK(cf_write_file_atomic(outside, (struct cf_view)CF_VIEW_LIT("x"), 0600, &err), &err);
+	EXPECT_OK(cf_write_file_atomic(outside, (struct cf_view)CF_VIEW_LIT("x"), 0600, &err),
+	          &err);
 	EXPECT(symlink(outside, link_abs) == 0);
 	EXPECT(symlink("../secret", link_up) == 0);
 	cf_cleanup(cf_closep) int fd = open(root, O_PATH | O_CLOEXEC);
 	EXPECT_FAILS(cf_open_beneath(fd, "abs", O_RDONLY, 0, 0, &err), CF_NOT_FOUND);
 	EXPECT_FAILS(cf_open_beneath(fd, "up", O_RDONLY, 0, 0, &err), CF_NOT_FOUND);
 	EXPECT_FAILS(cf_open_beneath(fd, "../secret", O_RDONLY, 0, 0, &err), CF_NOT_FOUND);
-	EXPECT_FAILS(cf_open_beneath(fd, "up", O_RDONLY, 0, CF_NO_SYMLINKS, &err), CF_INVALID_ARGUMENT);
+	EXPECT_FAILS(cf_open_beneath(fd, "up", O_RDONLY, 0, CF_NO_SYMLINKS, &err),
+	             CF_INVALID_ARGUMENT);
 }
 
 CF_TEST(atomic_write_replaces_whole_files)
@@ -34,7 +36,8 @@ CF_TEST(atomic_write_replaces_whole_files)
 	struct stat st;
 
 	EXPECT_OK(cf_write_file_atomic(path, (struct cf_view)CF_VIEW_LIT("one"), 0640, &err), &err);
-	EXPECT_OK(cf_write_file_atomic(path, (struct cf_view)CF_VIEW_LIT("two!"), 0640, &err), &err);
+	EXPECT_OK(cf_write_file_atomic(path, (struct cf_view)CF_VIEW_LIT("two!"), 0640, &err),
+	          &err);
 	EXPECT_OK(cf_read_file(path, 4, &back, &err), &err);
 	EXPECT_STR(back.data, "two!");
 	EXPECT(stat(path, &st) == 0 && (st.st_mode & 0777) == 0640);

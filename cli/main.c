@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/cli.h"
+
+#include <signal.h>
+
+/* One row a command; a helper table for commands with subcommands. */
+static const struct cli_command root[] = {
+	{ "version", "what this is and what it was built with", cli_version, NULL },
+	{ 0 },
+};
+
+static void print_help(FILE *f, const char *prefix, const struct cli_command *list)
+{
+	fprintf(f, "usage: %s COMMAND [ARGUMENT...]\n\ncommands:\n", prefix);
+	for (const struct cli_command *c = list; c->name; c++)
+		fprintf(f, "  %-12s %s\n", c->name, c->summary);
+	fprintf(f, "\n'%s COMMAND --help' tells more about one of them.\n", prefix);
+}
+
+static size_t distance(const char *a, const char *b)
+{
+	size_t row[64], n = strlen(b);
+
+	if (n >= CF_ARRAY_LEN(row) || strlen(a) >= CF_ARRAY_LEN(row))
+		return SIZE_MAX;
+	for (size_t j = 0; j <= n; j++)
+		row[j] = j;
+	for (size_t i = 1; a[i - 1]; i++) {
+		size_t corner = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= n; j++) {
+			size_t keep = corner + (a[i - 1] != b[j - 1]);
+
+			corner = row[j];
+			row[j] = CF_MIN(keep, CF_MIN(row[j], row[j - 1]) + 1);
+		}
+	}
+	return row[n];
+}
+
+static int unknown(const char *prefix, const char *name, const struct cli_command *list)
+{
+	fprintf(stderr, "%s: no command '%s'", prefix, name);
+	for (const struct cli_command *c = list; c->name; c++)
+		if (distance(name, c->name) <= 2) {
+			fprintf(stderr, "; did you mean '%s'?", c->name);
+			break;
+		}
+	fprintf(stderr, "\ntry: %s --help\n", prefix);
+	return CLI_USAGE;
+}
+
+static int dispatch(const char *prefix, int argc, char **argv, const struct cli_command *list)
+{
+	if (argc < 2 || cf_streq(argv[1], "--help") || cf_streq(argv[1], "-h") ||
+	    cf_streq(argv[1], "help")) {
+		print_help(argc < 2 ? stderr : stdout, prefix, list);
+		return argc < 2 ? CLI_USAGE : CLI_OK;
+	}
+	for (const struct cli_command *c = list; c->name; c++) {
+		if (!cf_streq(argv[1], c->name))
+			continue;
+		if (!c->subs)
+			return c->fn(argc - 1, argv + 1);
+		cf_cleanup(cf_freep) char *deeper = cf_asprintf("%s %s", prefix, c->name);
+		return dispatch(deeper, argc - 1, argv + 1, c->subs);
+	}
+	return unknown(prefix, argv[1], list);
+}
+
+int main(int argc, char **argv)
+{
+	signal(SIGPIPE, SIG_DFL);
+	if (argc > 1 && cf_streq(argv[1], "--version"))
+		return cli_version(1, argv + 1);
+	return dispatch("coffer", argc, argv, root);
+}
