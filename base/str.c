@@ -18,7 +18,7 @@ char *cf_strndup(const char *s, size_t n)
 	return copy;
 }
 
-static char *vformat(const char *fmt, va_list ap)
+static cf_printf(1, 0) char *vformat(const char *fmt, va_list ap)
 {
 	char *s = NULL;
 
