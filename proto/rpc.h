@@ -82,9 +82,12 @@ static inline bool rpc_cancelled(struct rpc_call *call)
 	return call->ops->cancelled(call);
 }
 
+#define RPC_UNPACK_FACTOR 8u /* an honest message of short strings needs about six times its size */
+#define RPC_UNPACK_SLACK  (256u << 10)
+
 /*
- * Unpacks with a counting allocator: at most 4 × size + 64 KiB of memory, strings valid UTF-8
- * without NUL. Free with protobuf_c_message_free_unpacked(msg, NULL).
+ * Unpacks with a counting allocator: at most RPC_UNPACK_FACTOR × size + RPC_UNPACK_SLACK bytes of
+ * memory, strings valid UTF-8 without NUL, at most 32 messages inside one another. Free with protobuf_c_message_free_unpacked(msg, NULL).
  * Return: 0, -CF_INVALID_ARGUMENT, -CF_RESOURCE_EXHAUSTED.
  */
 cf_must_use int rpc_unpack(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size,
