@@ -413,8 +413,8 @@ CF_TEST(jwe_refuses_messages_that_contradict_themselves)
 		/* {"alg":"dir","enc":"A256GCM"} */
 		"eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0....",
 		/* {"enc":"A256GCM","crit":["x"],"alg":"ECDH-ES"} by way of the unprotected header */
-		"{\"protected\":\"e30\",\"unprotected\":{\"alg\":\"ECDH-ES\",\"enc\":\"A256GCM\","
-		"\"crit\":[]}}",
+		("{\"protected\":\"e30\",\"unprotected\":{\"alg\":\"ECDH-ES\",\"enc\":\"A256GCM\","
+		 "\"crit\":[]}}"),
 		"{\"protected\":\"eyJhbGciOiJFQ0RILUVTIn0\",\"unprotected\":{\"alg\":\"ECDH-ES\"}}",
 		"{\"protected\":\"e30\",\"recipients\":[],\"encrypted_key\":\"AA\"}",
 		"{\"protected\":\"e30\",\"recipients\":{}}",
