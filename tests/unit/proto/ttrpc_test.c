@@ -705,7 +705,8 @@ CF_TEST(ttrpc_dials_hybrid_vsock_and_leaves_what_follows)
 	char rest[8] = "";
 	int l = cf_listen_unix(path, &err);
 
-	EXPECT(l >= 0 && pthread_create(&t, NULL, hybrid_peer, &l) == 0);
+	EXPECT(l >= 0);
+	EXPECT(pthread_create(&t, NULL, hybrid_peer, &l) == 0);
 	cf_cleanup(cf_closep) int fd = ttrpc_dial_fd(address, 2000, &err);
 
 	EXPECT(fd >= 0 && read(fd, rest, sizeof(rest)) == 4);
