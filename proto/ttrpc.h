@@ -45,7 +45,8 @@
  * thread use ttrpc_start(), whose callback runs on that loop.
  *
  * ADDRESSES, for listen and dial: "unix:///path" or "/path"; "vsock://CID:PORT" (CID -1: any);
- * "fd://N": inherited, a listening socket or one connected stream. Dial also takes
+ * "fd://N": inherited, a listening socket or one connected stream; "virtio-serial:/path": listen
+ * opens the guest's port, dial connects to the chardev's socket (proto/vserial.h). Dial also takes
  * "hvsock:///path:PORT" (hybrid vsock of Cloud Hypervisor and Firecracker), "remote:///path" and
  * "mock:///path" (as unix).
  *
@@ -103,6 +104,11 @@ cf_must_use int ttrpc_server_add_listener(struct ttrpc_server *srv, int fd_take,
                                           struct cf_err *err);
 /* One connected stream socket. */
 cf_must_use int ttrpc_server_add_conn(struct ttrpc_server *srv, int fd_take, struct cf_err *err);
+/*
+ * A virtio-serial port, open for reading and writing: serves one session after the other, each
+ * begun by the host's mark (proto/vserial.h). Whoever has the host's end may call: there is no uid.
+ */
+cf_must_use int ttrpc_server_add_port(struct ttrpc_server *srv, int fd_take, struct cf_err *err);
 /* Stops accepting; new requests are answered UNAVAILABLE. */
 void ttrpc_server_drain(struct ttrpc_server *srv);
 size_t ttrpc_server_calls(const struct ttrpc_server *srv); /* in flight, over all connections */

@@ -2,6 +2,7 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "proto/ttrpc.h"
+#include "proto/vserial.h"
 
 #include <errno.h>
 #include <linux/vm_sockets.h>
@@ -13,7 +14,7 @@
 #define RETRY_MS        10 /* between tries while the peer is not there yet */
 #define HVSOCK_LINE_MAX 64u
 
-enum scheme { SCHEME_UNIX, SCHEME_VSOCK, SCHEME_HVSOCK, SCHEME_FD };
+enum scheme { SCHEME_UNIX, SCHEME_VSOCK, SCHEME_HVSOCK, SCHEME_FD, SCHEME_VSERIAL };
 
 struct address {
 	enum scheme scheme;
@@ -101,6 +102,13 @@ static int address_parse(const char *text, struct address *ret, struct cf_err *e
 		ret->fd = r == 0 ? (int)CF_MIN(n, (uint32_t)INT32_MAX) : -1;
 		return r;
 	}
+	if ((rest = cf_after(text, "virtio-serial:")) && cf_after(rest, "//"))
+		rest = cf_after(rest, "//");
+	if (rest && rest[0] == '/') {
+		ret->scheme = SCHEME_VSERIAL;
+		ret->path = cf_strdup(rest);
+		return 0;
+	}
 	rest = unix_rest(text);
 	if (!rest || !rest[0])
 		return bad_address(text, err);
@@ -158,6 +166,7 @@ int ttrpc_listen_fd(const char *address, struct cf_err *err)
 	case SCHEME_FD:
 		return inherited(a.fd, err);
 	case SCHEME_HVSOCK:
+	case SCHEME_VSERIAL: /* ttrpc_server_listen() opens the port itself */
 		break;
 	}
 	return cf_fail(err, CF_INVALID_ARGUMENT, "cannot listen on %s", address);
@@ -223,6 +232,8 @@ static int dial_once(const struct address *a, int64_t deadline_ms, struct cf_err
 		return dial_vsock(a, err);
 	case SCHEME_HVSOCK:
 		return dial_hvsock(a, deadline_ms, err);
+	case SCHEME_VSERIAL:
+		return vserial_dial_fd(a->path, deadline_ms - cf_now_ms(), err);
 	case SCHEME_FD:
 		break;
 	}

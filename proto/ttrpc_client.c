@@ -7,7 +7,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <sys/random.h>
 #include <time.h>
+
+#define FIRST_ID_MASK 0x00ffffffu /* leaves two thousand million ids */
 
 /* One call in flight. Owned by whoever takes it out of the table: the loop, or a timed-out waiter. */
 struct pend {
@@ -487,6 +490,19 @@ static int start_thread(struct ttrpc_client *cl, struct cf_err *err)
 	return 0;
 }
 
+/*
+ * Odd, and hardly the same twice: over virtio-serial an answer to our predecessor may still be on
+ * its way, and must not fit one of our calls.
+ */
+static uint32_t first_id(void)
+{
+	uint32_t n = 0;
+
+	if (getrandom(&n, sizeof(n), GRND_NONBLOCK) != sizeof(n))
+		n = (uint32_t)cf_now_ms();
+	return (n & FIRST_ID_MASK) | 1;
+}
+
 int ttrpc_client_new(const struct ttrpc_client_opts *opts, int fd_take, struct ttrpc_client **ret,
                      struct cf_err *err)
 {
@@ -501,15 +517,18 @@ int ttrpc_client_new(const struct ttrpc_client_opts *opts, int fd_take, struct t
 
 	cl->opts = *opts;
 	cl->owns_loop = !opts->loop;
-	cl->next_id = 1;
+	cl->next_id = first_id();
 	cl->payload_max = max && max < TTRPC_PAYLOAD_MAX ? max : TTRPC_PAYLOAD_MAX;
-	r = ttrpc_conn_init(&cl->conn, &conn_ops, loop, cf_take_fd(&fd), cl->payload_max, err);
+	r = ttrpc_conn_init(&cl->conn, &conn_ops, loop, cf_take_fd(&fd), false, cl->payload_max,
+	                    err);
 	if (r < 0) {
 		if (cl->owns_loop)
 			cf_loop_free(loop);
 		free(cl);
 		return r;
 	}
+	/* A guest answers each repeated mark: those come before its first frame. */
+	cl->conn.reader.has_marks = true;
 	pthread_cond_init(&cl->ended, NULL);
 	ttrpc_conn_start(&cl->conn);
 	if (cl->owns_loop)

@@ -2,9 +2,11 @@
 #include "proto/ttrpc_conn.h"
 
 #include "base/fd.h"
+#include "proto/vserial.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -88,7 +90,8 @@ static ssize_t write_some(struct ttrpc_conn *c)
 	ssize_t n;
 
 	do
-		n = send(c->fd, from, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+		n = c->is_port ? write(c->fd, from, size)
+		               : send(c->fd, from, size, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
 	return n;
 }
@@ -125,9 +128,14 @@ static bool parse_frames(struct ttrpc_conn *c)
 	struct ttrpc_frame f;
 
 	while (!c->is_dead && may_read(c)) {
-		if (ttrpc_reader_next(&c->reader, &f) == 0)
+		int r = ttrpc_reader_next(&c->reader, &f);
+
+		if (r == 0)
 			return true;
-		c->ops->frame(c, &f);
+		if (r == TTRPC_FRAME)
+			c->ops->frame(c, &f);
+		else if (c->ops->mark)
+			c->ops->mark(c);
 	}
 	return false;
 }
@@ -140,7 +148,7 @@ static int read_some(struct ttrpc_conn *c, struct cf_err *err)
 	ssize_t n;
 
 	do
-		n = recv(c->fd, room, size, MSG_DONTWAIT);
+		n = c->is_port ? read(c->fd, room, size) : recv(c->fd, room, size, MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN)
 		return 0;
@@ -154,24 +162,80 @@ static int read_some(struct ttrpc_conn *c, struct cf_err *err)
 
 static int receive(struct ttrpc_conn *c, struct cf_err *err)
 {
-	for (int i = 0; i < READS_PER_EVENT && parse_frames(c); i++) {
-		int r = read_some(c, err);
+	int r = 1;
 
-		if (r < 0)
-			return r;
-		if (r == 0)
-			break;
-	}
+	for (int i = 0; r == 1 && i < READS_PER_EVENT && parse_frames(c); i++)
+		r = read_some(c, err);
+	if (r < 0)
+		return r;
 	if (!c->is_dead)
 		parse_frames(c);
+	/* An edge comes once: what it announced and we did not read yet, we announce ourselves. */
+	if (r == 1 && c->is_port)
+		ttrpc_conn_resume(c);
 	return 0;
+}
+
+/* ---- ports ---- */
+
+int ttrpc_edge_new(int fd, struct cf_err *err)
+{
+	cf_cleanup(cf_closep) int edge = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLET };
+
+	if (edge < 0 || epoll_ctl(edge, EPOLL_CTL_ADD, fd, &ev) < 0)
+		return cf_fail_errno(err, errno, "epoll");
+	return cf_take_fd(&edge);
+}
+
+void ttrpc_edge_clear(int edge_fd)
+{
+	struct epoll_event ev;
+
+	(void)!epoll_wait(edge_fd, &ev, 1, 0);
+}
+
+static bool ends_in_mark(const struct ttrpc_conn *c)
+{
+	struct cf_view in = ttrpc_reader_pending(&c->reader);
+
+	return in.size >= VSERIAL_MARK_BYTES &&
+	       cf_view_eq_str(cf_view_sub(in, in.size - VSERIAL_MARK_BYTES, VSERIAL_MARK_BYTES),
+	                      VSERIAL_MARK);
+}
+
+static void on_stale(void *arg)
+{
+	struct ttrpc_conn *c = arg;
+
+	c->stale = cf_event_free(c->stale);
+	if (!ends_in_mark(c))
+		return;
+	ttrpc_conn_ref(c);
+	ttrpc_reader_skip(&c->reader, ttrpc_reader_pending(&c->reader).size);
+	c->ops->mark(c);
+	ttrpc_conn_unref(c);
+}
+
+/*
+ * The host's process may die in the middle of a frame and its successor open the port before we
+ * notice: then the successor's marks look like that frame's payload.
+ */
+static void watch_stale(struct ttrpc_conn *c)
+{
+	if (!c->is_port || c->is_dead || !c->ops->mark)
+		return;
+	if (!ends_in_mark(c))
+		c->stale = cf_event_free(c->stale);
+	else if (!c->stale)
+		c->stale = cf_loop_timer(c->loop, VSERIAL_STALE_MS, false, on_stale, c);
 }
 
 /* ---- events ---- */
 
 static void watch(struct ttrpc_conn *c)
 {
-	if (c->is_dead || !c->io)
+	if (c->is_dead || !c->io || c->is_port)
 		return;
 	unsigned mask = (c->written < c->writing.size ? CF_LOOP_WRITE : 0u) |
 	                (may_read(c) ? CF_LOOP_READ : 0u);
@@ -195,6 +259,7 @@ static void step(struct ttrpc_conn *c, bool readable)
 	if (r < 0)
 		ttrpc_conn_lose(c, &err);
 	watch(c);
+	watch_stale(c);
 	ttrpc_conn_unref(c);
 }
 
@@ -203,6 +268,8 @@ static void on_io(int fd, unsigned what, void *arg)
 	struct ttrpc_conn *c = arg;
 
 	(void)fd;
+	if (c->is_port)
+		ttrpc_edge_clear(c->edge_fd);
 	step(c, what & CF_LOOP_READ);
 }
 
@@ -218,15 +285,9 @@ static void on_wake(int fd, unsigned what, void *arg)
 		c->is_woken = false;
 	pthread_mutex_unlock(&c->lock);
 	c->ops->woken(c);
-	if (!c->is_dead) {
-		/* Room may have come up: frames that were left in the buffer are due. */
-		bool was_paused = !(c->io_mask & CF_LOOP_READ);
-
-		if (was_paused)
-			parse_frames(c);
-		if (!c->is_dead)
-			step(c, false);
-	}
+	/* Room may have come up: frames that were left in the buffer are due. */
+	if (!c->is_dead)
+		step(c, c->is_port || !(c->io_mask & CF_LOOP_READ));
 	ttrpc_conn_unref(c);
 }
 
@@ -240,13 +301,21 @@ void ttrpc_conn_resume(struct ttrpc_conn *c)
 /* ---- life ---- */
 
 int ttrpc_conn_init(struct ttrpc_conn *c, const struct ttrpc_conn_ops *ops, struct cf_loop *loop,
-                    int fd_take, size_t payload_max, struct cf_err *err)
+                    int fd_take, bool is_port, size_t payload_max, struct cf_err *err)
 {
 	cf_cleanup(cf_closep) int fd = fd_take;
 	cf_cleanup(cf_closep) int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	cf_cleanup(cf_closep) int edge = -1;
 
 	if (wake < 0)
 		return cf_fail_errno(err, errno, "eventfd");
+	if (is_port) {
+		edge = ttrpc_edge_new(fd, err);
+		if (edge < 0)
+			return edge;
+	}
+	c->is_port = is_port;
+	c->edge_fd = cf_take_fd(&edge);
 	c->ops = ops;
 	c->loop = loop;
 	c->fd = cf_take_fd(&fd);
@@ -264,7 +333,7 @@ int ttrpc_conn_init(struct ttrpc_conn *c, const struct ttrpc_conn_ops *ops, stru
 void ttrpc_conn_start(struct ttrpc_conn *c)
 {
 	c->io_mask = CF_LOOP_READ;
-	c->io = cf_loop_fd(c->loop, c->fd, c->io_mask, on_io, c);
+	c->io = cf_loop_fd(c->loop, c->is_port ? c->edge_fd : c->fd, c->io_mask, on_io, c);
 	c->wake = cf_loop_fd(c->loop, c->wake_fd, CF_LOOP_READ, on_wake, c);
 }
 
@@ -279,8 +348,10 @@ void ttrpc_conn_close(struct ttrpc_conn *c)
 		return;
 	c->io = cf_event_free(c->io);
 	c->wake = cf_event_free(c->wake);
+	c->stale = cf_event_free(c->stale);
 	/* Nobody writes to wake_fd any more: is_dead is read under the same lock. */
 	cf_close(&c->wake_fd);
+	cf_close(&c->edge_fd);
 	cf_close(&c->fd);
 }
 

@@ -28,6 +28,8 @@ struct ttrpc_conn_ops {
 	bool (*wants)(struct ttrpc_conn *c);
 	/* Loop thread, once: the peer is gone or broke the protocol. */
 	void (*lost)(struct ttrpc_conn *c, const struct cf_err *why);
+	/* Loop thread: a virtio-serial mark came; .reader holds what follows. Skipped when NULL. */
+	void (*mark)(struct ttrpc_conn *c);
 	/* Any thread: the last reference is gone. */
 	void (*destroy)(struct ttrpc_conn *c);
 };
@@ -35,8 +37,11 @@ struct ttrpc_conn_ops {
 struct ttrpc_conn {
 	const struct ttrpc_conn_ops *ops;
 	struct cf_loop *loop;
+	bool is_port; /* a virtio-serial port or the like: no socket, watched through .edge_fd */
 	int fd, wake_fd;
+	int edge_fd; /* an epoll of its own that watches .fd by edges; -1 for sockets */
 	struct cf_event *io, *wake;
+	struct cf_event *stale; /* ports: an unfinished frame ends in a mark */
 	unsigned io_mask;
 	struct ttrpc_reader reader;
 	struct cf_buf writing; /* loop thread: being sent from .written on */
@@ -52,10 +57,20 @@ struct ttrpc_conn {
 	bool is_woken;         /* the eventfd was written and not read yet */
 };
 
-/* Takes @fd, also on failure. Starts with one reference. Call on the loop's thread. */
+/*
+ * Takes @fd, also on failure. Starts with one reference. Call on the loop's thread. A port's fd is
+ * non-blocking and may read as closed while nobody has the other end open.
+ */
 cf_must_use int ttrpc_conn_init(struct ttrpc_conn *c, const struct ttrpc_conn_ops *ops,
-                                struct cf_loop *loop, int fd_take, size_t payload_max,
+                                struct cf_loop *loop, int fd_take, bool is_port, size_t payload_max,
                                 struct cf_err *err);
+/*
+ * Watches @fd by edges through an epoll of its own, whose fd (≥ 0) is readable after a change: a
+ * port nobody has open on the other side is "hung up" all the time, which would spin a loop that
+ * looks at levels.
+ */
+cf_must_use int ttrpc_edge_new(int fd, struct cf_err *err);
+void ttrpc_edge_clear(int edge_fd);
 /* Begins to read and write; separate from init, so that an owner can run on another thread first. */
 void ttrpc_conn_start(struct ttrpc_conn *c);
 /* Loop thread: ends I/O for good; idempotent. Does not call ops->lost. Keeps the references. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proto/ttrpc_frame.h"
 
+#include "proto/vserial.h"
+
 #include <assert.h>
 
 #define ROOM_BYTES (64u << 10)
@@ -76,6 +78,12 @@ void ttrpc_reader_added(struct ttrpc_reader *rd, size_t size)
 	rd->in.size += size;
 }
 
+void ttrpc_reader_put(struct ttrpc_reader *rd, struct cf_view v)
+{
+	cf_buf_add_view(&rd->in, v);
+	assert(!rd->in.bad);
+}
+
 static bool drop_oversize(struct ttrpc_reader *rd)
 {
 	size_t n = CF_MIN(rd->discard, rd->in.size - rd->pos);
@@ -89,6 +97,11 @@ int ttrpc_reader_next(struct ttrpc_reader *rd, struct ttrpc_frame *ret)
 {
 	if (!drop_oversize(rd))
 		return 0;
+	/* As a length the mark is over a gigabyte: no frame that we would take begins with it. */
+	if (rd->has_marks && cf_view_starts_with(ttrpc_reader_pending(rd), VSERIAL_MARK)) {
+		rd->pos += VSERIAL_MARK_BYTES;
+		return TTRPC_MARK;
+	}
 	struct cf_rd in = { .in = ttrpc_reader_pending(rd) };
 	size_t length = cf_rd_u32be(&in);
 	struct ttrpc_frame f = { .stream_id = cf_rd_u32be(&in) };

@@ -41,6 +41,7 @@ struct ttrpc_reader {
 	size_t pos;     /* bytes of .in that were handed out already */
 	size_t discard; /* bytes of an oversize payload that are still to come */
 	size_t payload_max;
+	bool has_marks; /* a virtio-serial mark between frames is reported, not taken for a header */
 };
 
 void ttrpc_reader_init(struct ttrpc_reader *rd, size_t payload_max); /* at most TTRPC_PAYLOAD_MAX */
@@ -49,8 +50,11 @@ void ttrpc_reader_reset(struct ttrpc_reader *rd); /* forgets all bytes */
 /* A place for the next read, never empty; follow with ttrpc_reader_added(). */
 uint8_t *ttrpc_reader_room(struct ttrpc_reader *rd, size_t *ret_size);
 void ttrpc_reader_added(struct ttrpc_reader *rd, size_t size);
-/* TTRPC_FRAME: *ret is a frame; 0: more bytes are needed. */
+/* Bytes that were read elsewhere; at most what two frames take. */
+void ttrpc_reader_put(struct ttrpc_reader *rd, struct cf_view v);
+/* TTRPC_FRAME: *ret is a frame; TTRPC_MARK: a mark was skipped; 0: more bytes are needed. */
 #define TTRPC_FRAME 1
+#define TTRPC_MARK  2
 cf_must_use int ttrpc_reader_next(struct ttrpc_reader *rd, struct ttrpc_frame *ret);
 /* The bytes that came but were not handed out yet. */
 struct cf_view ttrpc_reader_pending(const struct ttrpc_reader *rd);
