@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
+#include "cli/cmds_kbs.h"
 
 #include <signal.h>
 
+static const struct cli_command attest[] = {
+	{ "verify", "judge evidence in a file, offline", cli_attest_verify, NULL },
+	{ 0 },
+};
+
 /* One row a command; a helper table for commands with subcommands. */
 static const struct cli_command root[] = {
+	{ "attest", "evidence: what it proves, and why it was refused", NULL, attest },
 	{ "version", "what this is and what it was built with", cli_version, NULL },
 	{ 0 },
 };
