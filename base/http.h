@@ -26,7 +26,12 @@ struct cf_http_config { /* borrowed for cf_http_new() alone */
 	const struct cf_view
 		*ca_pem; /* PEM texts, each one or more certificates: extra trust anchors */
 	size_t ca_count;
-	bool no_system_ca;       /* trust @ca_pem alone */
+	bool no_system_ca; /* trust @ca_pem alone */
+	/*
+	 * Validity periods of certificates are not looked at: for guests, whose clock is the host's
+	 * word, and that pin the KBS's own CA. Only together with @no_system_ca and a @ca_pem.
+	 */
+	bool no_cert_times;
 	bool allow_http;         /* http:// URLs may be asked for; without it only https:// */
 	bool skip_tls_verify;    /* for those who asked for it in words */
 	const char *https_proxy; /* URLs or NULL; proxies of the environment are ignored */
@@ -40,7 +45,7 @@ struct cf_http_config { /* borrowed for cf_http_new() alone */
 
 struct cf_http; /* opaque */
 
-/* Return: 0, -CF_INVALID_ARGUMENT (no certificate in a PEM text), -CF_INTERNAL. */
+/* Return: 0, -CF_INVALID_ARGUMENT (no certificate in a PEM text; no_cert_times unpinned), -CF_INTERNAL. */
 cf_must_use int cf_http_new(const struct cf_http_config *config, struct cf_http **ret,
                             struct cf_err *err);
 struct cf_http *cf_http_free(struct cf_http *http); /* NULL is fine; returns NULL */

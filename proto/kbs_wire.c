@@ -365,13 +365,18 @@ int kbs_token_parse(struct cf_view text, char **ret, struct cf_err *err)
 	return r < 0 ? cf_wrap(err, r, "token answer") : 0;
 }
 
-int64_t kbs_token_expiry(const char *token)
+static int64_t lifetime(int64_t iat, int64_t exp)
+{
+	return iat > 0 && exp > iat ? exp - iat : 0;
+}
+
+int64_t kbs_token_lifetime(const char *token)
 {
 	struct cf_view text = cf_view_str(token);
 	struct cf_buf payload = { .max = KBS_MESSAGE_MAX };
 	cf_cleanup(cf_json_freep) struct cf_json *j = NULL;
 	ssize_t dot = cf_view_find(text, '.');
-	int64_t exp = 0;
+	int64_t life = 0;
 
 	if (dot < 0)
 		return 0;
@@ -381,9 +386,10 @@ int64_t kbs_token_expiry(const char *token)
 		text = cf_view_sub(text, 0, (size_t)dot);
 	if (cf_b64_decode(CF_B64_URL, text, &payload, NULL) == 0 &&
 	    cf_json_parse(cf_buf_view(&payload), 0, &j, NULL) == 0)
-		exp = cf_json_int(cf_json_get(j, "exp"));
+		life = lifetime(cf_json_int(cf_json_get(j, "iat")),
+		                cf_json_int(cf_json_get(j, "exp")));
 	cf_buf_wipe(&payload);
-	return exp;
+	return life;
 }
 
 void kbs_error_print(const char *variant, const char *detail, struct cf_buf *ret)

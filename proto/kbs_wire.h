@@ -100,8 +100,11 @@ cf_must_use int kbs_report_data(enum cf_hash_alg alg, bool is_primary,
 
 /* {"token":"…"} → the token's text; the caller frees. */
 cf_must_use int kbs_token_parse(struct cf_view text, char **ret, struct cf_err *err);
-/* "exp" of a JWT, unverified (seconds since 1970), 0 when it has none: for a cache's life only. */
-int64_t kbs_token_expiry(const char *token);
+/*
+ * How long a JWT lives, exp − iat in seconds, unverified; 0 when it does not say. A guest measures
+ * that against its own monotonic time: its clock is the host's word.
+ */
+int64_t kbs_token_lifetime(const char *token);
 
 /* The body of every failure: {"type":".../errors/<variant>","detail":"…"}. */
 void kbs_error_print(const char *variant, const char *detail, struct cf_buf *ret);

@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (kbs_uri_parse(in, &u, NULL) == 0)
 		kbs_uri_fini(&u);
 	if (kbs_token_parse(in, &token, NULL) == 0)
-		kbs_token_expiry(token);
+		kbs_token_lifetime(token);
 	free(token);
 	free(kbs_error_text(in));
 	try_attestation(in);

@@ -281,11 +281,17 @@ CF_TEST(kbs_errors_become_one_readable_text)
 	cf_buf_fini(&body);
 }
 
-CF_TEST(kbs_token_expiry_is_read_without_trust)
+CF_TEST(kbs_token_lifetime_is_read_without_trust)
 {
-	/* {"exp":1760000300} */
-	EXPECT(kbs_token_expiry("e30.eyJleHAiOjE3NjAwMDAzMDB9.AA") == 1760000300);
-	EXPECT(kbs_token_expiry("e30.e30.AA") == 0);
-	EXPECT(kbs_token_expiry("junk") == 0);
-	EXPECT(kbs_token_expiry("") == 0);
+	/* {"iat":1760000000,"exp":1760000300} */
+	EXPECT(kbs_token_lifetime("e30.eyJpYXQiOjE3NjAwMDAwMDAsImV4cCI6MTc2MDAwMDMwMH0.AA") == 300);
+	/* {"iat":-9223372036854775808,"exp":9223372036854775807} */
+	EXPECT(kbs_token_lifetime(
+		       "e30."
+	               "eyJpYXQiOi05MjIzMzcyMDM2ODU0Nzc1ODA4LCJleHAiOjkyMjMzNzIwMzY4NTQ3NzU4MDd9."
+		       "AA") == 0);
+	EXPECT(kbs_token_lifetime("e30.eyJleHAiOjE3NjAwMDAzMDB9.AA") == 0);
+	EXPECT(kbs_token_lifetime("e30.e30.AA") == 0);
+	EXPECT(kbs_token_lifetime("junk") == 0);
+	EXPECT(kbs_token_lifetime("") == 0);
 }
