@@ -288,7 +288,7 @@ CF_TEST(kbs_token_lifetime_is_read_without_trust)
 	/* {"iat":-9223372036854775808,"exp":9223372036854775807} */
 	EXPECT(kbs_token_lifetime(
 		       "e30."
-	               "eyJpYXQiOi05MjIzMzcyMDM2ODU0Nzc1ODA4LCJleHAiOjkyMjMzNzIwMzY4NTQ3NzU4MDd9."
+		       "eyJpYXQiOi05MjIzMzcyMDM2ODU0Nzc1ODA4LCJleHAiOjkyMjMzNzIwMzY4NTQ3NzU4MDd9."
 		       "AA") == 0);
 	EXPECT(kbs_token_lifetime("e30.eyJleHAiOjE3NjAwMDAzMDB9.AA") == 0);
 	EXPECT(kbs_token_lifetime("e30.e30.AA") == 0);
