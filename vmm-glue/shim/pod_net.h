@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * A pod's network namespace, brought into its VM: for each veth-like link a tap beside it, traffic
+ * redirected both ways (tc: ingress qdisc, u32 filter and mirred; or a bridge of the two), and the
+ * link's addresses, routes and permanent neighbours for the guest. The namespace's content was made
+ * by CNI and is only read, but for our taps, filters and bridge.
+ */
+#include "base/str.h"
+#include "proto/agent.pb-c.h"
+#include "vmm-glue/shim/vmm.h"
+
+#define POD_NET_LINKS_MAX  8u /* NICs of one pod */
+#define POD_NET_ROUTES_MAX 256u
+#define POD_NET_TAP_PREFIX "cftap"
+
+struct pod_net;
+
+/*
+ * Blocks; forks into the namespace. @mode: "tc", "bridge", "user" or "none"; the last two read
+ * nothing and give no NIC. Return: 0, -CF_NOT_FOUND (no such namespace), -CF_RESOURCE_EXHAUSTED, …
+ */
+cf_must_use int pod_net_open(const char *netns, const char *mode, const char *sandbox_id,
+                             struct pod_net **ret, struct cf_err *err);
+/* Closes the taps and removes what was made; a vanished namespace is fine. */
+struct pod_net *pod_net_free(struct pod_net *n);
+
+/* All of these take NULL: no network of its own. Borrowed. */
+const struct vmm_nic *pod_net_nics(const struct pod_net *n, size_t *ret_count);
+Grpc__Interface *const *pod_net_interfaces(const struct pod_net *n, size_t *ret_count);
+Grpc__Routes *pod_net_routes(const struct pod_net *n);
+Grpc__ARPNeighbors *pod_net_neighbors(const struct pod_net *n);
+/* Names of the links that we made, for the state file. */
+void pod_net_links(const struct pod_net *n, struct cf_strv *ret);
+/* Removes one such link, in @netns or here when NULL; errors are nothing to be done about. */
+void pod_net_remove_link(const char *netns, const char *name);
