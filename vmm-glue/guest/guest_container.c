@@ -1,0 +1,713 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A container's creation, start and end. Creation is a chain: storages, pull, judgement, crun; each
+ * link runs when the one before has answered, and any failure undoes everything.
+ */
+#include "base/crypto.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "vmm-glue/guest/guest.h"
+#include "vmm-glue/guest/guest_pause.h"
+#include "vmm-glue/guest/guest_rules.h"
+#include "vmm-glue/guest/guest_spec.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define CONTAINER_TYPE "io.katacontainers.pkg.oci.container_type"
+#define CRI_TYPE       "io.kubernetes.cri.container-type"
+#define CRI_NAME       "io.kubernetes.cri.container-name"
+
+/* ---- the table ---- */
+
+struct guest_container *guest_find(struct guest *g, const char *id)
+{
+	for (struct guest_container *c = g->containers; c; c = c->next)
+		if (cf_streq(c->id, id))
+			return c;
+	return NULL;
+}
+
+int guest_find_process(struct guest *g, const char *id, const char *exec_id,
+                       struct guest_container **ret_container, struct guest_process **ret,
+                       struct cf_err *err)
+{
+	struct guest_container *c = guest_find(g, id);
+	struct guest_process *found = NULL;
+
+	if (!c)
+		return cf_fail(err, CF_NOT_FOUND, "container %.60s", id);
+	if (!*exec_id || cf_streq(exec_id, c->id))
+		found = c->init;
+	for (size_t i = 0; i < c->exec_count && !found; i++)
+		if (cf_streq(c->execs[i]->id, exec_id))
+			found = c->execs[i];
+	if (!found || !found->pid)
+		return cf_fail(err, CF_NOT_FOUND, "process %.60s of container %.60s", exec_id, id);
+	*ret_container = c;
+	*ret = found;
+	return 0;
+}
+
+static const char *annotation(const Grpc__Spec *spec, const char *key)
+{
+	for (size_t i = 0; spec && i < spec->n_annotations; i++)
+		if (cf_streq(spec->annotations[i]->key, key))
+			return spec->annotations[i]->value;
+	return NULL;
+}
+
+static bool asks_for_pause(const Grpc__CreateContainerRequest *req)
+{
+	return cf_streq(annotation(req->oci, CONTAINER_TYPE), "pod_sandbox") ||
+	       cf_streq(annotation(req->oci, CRI_TYPE), "sandbox");
+}
+
+static void hash_request(const Grpc__CreateContainerRequest *req, uint8_t out[32])
+{
+	size_t size = grpc__create_container_request__get_packed_size(req);
+	cf_cleanup(cf_freep) uint8_t *packed = cf_zalloc(size + 1);
+
+	(void)grpc__create_container_request__pack(req, packed);
+	cf_sha256(cf_view(packed, size), out);
+}
+
+static void answer(struct rpc_call **slot, const struct cf_err *err)
+{
+	struct rpc_call *call = cf_take(slot);
+
+	if (!call)
+		return;
+	if (err)
+		rpc_fail_err(call, err);
+	else
+		guest_reply_empty(call);
+}
+
+/* creators[0] last: its request is what c->req points into. */
+static void answer_creators(struct guest_container *c, const struct cf_err *err)
+{
+	c->req = NULL;
+	while (c->creator_count)
+		answer(&c->creators[--c->creator_count], err);
+}
+
+/* ---- the end ---- */
+
+static void container_free(struct guest_container *c)
+{
+	struct guest *g = c->guest;
+	struct guest_container **at = &g->containers;
+	cf_cleanup(cf_freep) char *rootfs = cf_asprintf("%s/rootfs", c->bundle);
+
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	cf_event_free(c->remove_timer);
+	guest_process_free(c->init);
+	for (size_t i = 0; i < c->exec_count; i++)
+		guest_process_free(c->execs[i]);
+	guest_unmount(rootfs);
+	if (cf_rm_rf(c->bundle, NULL) < 0)
+		cf_log_warn("bundle not removed", CF_F_STR("path", c->bundle));
+	cf_strv_fini(&c->env);
+	cf_strv_fini(&c->caps);
+	free(c->cwd);
+	free(c->image);
+	free(c->name);
+	free(c->bundle);
+	free(c->id);
+	free(c);
+	guest_container_gone(g);
+}
+
+static void on_deleted(const struct cf_err *err, void *arg)
+{
+	struct guest_container *c = arg;
+
+	if (err)
+		cf_log_warn("crun delete failed", CF_F_STR("container", c->id),
+		            CF_F_STR("why", err->msg));
+	answer(&c->remover, NULL);
+	container_free(c);
+}
+
+/* Its processes have ended, or there never were any. */
+static void delete_container(struct guest_container *c)
+{
+	struct cf_strv args = { 0 };
+	struct guest_crun_call call = { .bundle = c->bundle, .args = &args, .fds = { -1, -1, -1 } };
+	struct cf_err err;
+	int r;
+
+	c->state = GUEST_REMOVING;
+	c->remove_timer = cf_event_free(c->remove_timer);
+	if (!c->crun_knows) {
+		on_deleted(NULL, c);
+		return;
+	}
+	c->crun_knows = false;
+	cf_strv_add(&args, "delete");
+	cf_strv_add(&args, "--force");
+	cf_strv_add(&args, c->id);
+	r = guest_crun_start(c->guest->crun, &call, on_deleted, c, &err);
+	cf_strv_fini(&args);
+	if (r < 0)
+		on_deleted(&err, c);
+}
+
+static void on_killed(const struct cf_err *err, void *arg)
+{
+	(void)arg;
+	/* An ended container is no failure; the init's own end tells what happened. */
+	if (err)
+		cf_log_debug("crun kill", CF_F_STR("why", err->msg));
+}
+
+/* Every process of the container: one that joined another's pid namespace outlives its init. */
+static int kill_all(struct guest_container *c, guest_crun_done *done, void *arg, struct cf_err *err)
+{
+	struct cf_strv args = { 0 };
+	struct guest_crun_call call = { .bundle = c->bundle, .args = &args, .fds = { -1, -1, -1 } };
+	int r;
+
+	cf_strv_add(&args, "kill");
+	cf_strv_add(&args, "--all");
+	cf_strv_add(&args, c->id);
+	cf_strv_add(&args, "KILL");
+	r = guest_crun_start(c->guest->crun, &call, done, arg, err);
+	cf_strv_fini(&args);
+	return r;
+}
+
+static bool init_runs(const struct guest_container *c)
+{
+	return c->init && c->init->pid && !c->init->has_ended;
+}
+
+void guest_container_discard(struct guest_container *c)
+{
+	struct cf_err err;
+
+	if (c->state == GUEST_CREATING || c->state == GUEST_STARTING) {
+		c->is_doomed = true; /* whoever runs for it brings it here again */
+		return;
+	}
+	if (c->state == GUEST_REMOVING)
+		return;
+	if (!init_runs(c)) {
+		delete_container(c);
+		return;
+	}
+	/* on_init_end() goes on from here. */
+	c->is_doomed = true;
+	if (guest_process_signal(c->init, SIGKILL, &err) < 0)
+		cf_log_warn("kill failed", CF_F_STR("why", err.msg));
+	/* A paused container cannot die before it is thawed; crun kill sees to that. */
+	if (!c->is_pause && kill_all(c, on_killed, NULL, &err) < 0)
+		cf_log_warn("crun kill failed", CF_F_STR("why", err.msg));
+}
+
+static void on_init_end(struct guest_process *p, void *arg)
+{
+	struct guest_container *c = arg;
+
+	cf_log_info("container ended", CF_F_STR("container", c->id), CF_F_INT("status", p->status));
+	if (c->state == GUEST_CREATED || c->state == GUEST_RUNNING)
+		c->state = GUEST_STOPPED;
+	if (c->is_doomed && c->state == GUEST_STOPPED)
+		delete_container(c);
+}
+
+static void on_remove_late(void *arg)
+{
+	struct guest_container *c = arg;
+	struct cf_err err;
+
+	c->remove_timer = cf_event_free(c->remove_timer);
+	(void)cf_fail(&err, CF_DEADLINE_EXCEEDED, "container %s does not end", c->id);
+	answer(&c->remover, &err);
+}
+
+void guest_remove_container(struct guest *g, struct rpc_call *call,
+                            const Grpc__RemoveContainerRequest *req)
+{
+	struct guest_container *c = guest_find(g, req->container_id);
+
+	if (!c) {
+		rpc_fail(call, CF_NOT_FOUND, "container %.60s", req->container_id);
+		return;
+	}
+	if (c->remover && !rpc_cancelled(c->remover)) {
+		rpc_fail(call, CF_FAILED_PRECONDITION, "container %s is being removed", c->id);
+		return;
+	}
+	if (c->remover) {
+		struct cf_err err;
+
+		(void)cf_fail(&err, CF_CANCELLED, "the caller has gone");
+		answer(&c->remover, &err);
+	}
+	c->remover = call;
+	if (req->timeout)
+		c->remove_timer = cf_loop_timer(g->loop, (int64_t)req->timeout * 1000, false,
+		                                on_remove_late, c);
+	guest_container_discard(c);
+}
+
+void guest_containers_abandon(struct guest *g)
+{
+	struct cf_err err;
+
+	(void)cf_fail(&err, CF_UNAVAILABLE, "the guest ends");
+	while (g->containers) {
+		struct guest_container *c = g->containers;
+
+		answer_creators(c, &err);
+		answer(&c->starter, &err);
+		answer(&c->remover, &err);
+		if (init_runs(c) && guest_process_signal(c->init, SIGKILL, &err) < 0)
+			cf_log_warn("kill failed", CF_F_STR("container", c->id));
+		container_free(c);
+	}
+}
+
+/* ---- creation ---- */
+
+static void fail_creation(struct guest_container *c, const struct cf_err *err)
+{
+	cf_log_warn("container refused", CF_F_STR("container", c->id), CF_F_STR("why", err->msg));
+	answer_creators(c, err);
+	c->state = GUEST_STOPPED;
+	/* A process that exists already ends first; then its end leads to the removal. */
+	guest_container_discard(c);
+}
+
+/* Doomed while something ran for it: nobody wants it any more. */
+static bool give_up(struct guest_container *c)
+{
+	struct cf_err err;
+
+	if (!c->is_doomed)
+		return false;
+	(void)cf_fail(&err, CF_CANCELLED, "container %s was removed while it was created", c->id);
+	fail_creation(c, &err);
+	return true;
+}
+
+static void created(struct guest_container *c)
+{
+	c->state = c->init->has_ended ? GUEST_STOPPED : GUEST_CREATED;
+	answer_creators(c, NULL);
+	if (c->is_doomed)
+		guest_container_discard(c);
+}
+
+static int adopt(struct guest_container *c, struct guest_process *p, const char *pid_file,
+                 struct cf_err *err)
+{
+	pid_t pid = 0;
+	int r;
+
+	r = guest_crun_read_pid(pid_file, &pid, err);
+	if (r == 0)
+		r = guest_process_adopt(p, pid, err);
+	(void)unlink(pid_file);
+	return r < 0 ? cf_wrap(err, r, "container %s", c->id) : 0;
+}
+
+static void on_created(const struct cf_err *failure, void *arg)
+{
+	struct guest_container *c = arg;
+	cf_cleanup(cf_freep) char *pid_file = cf_asprintf("%s/init.pid", c->bundle);
+	struct cf_err err;
+
+	if (failure) {
+		fail_creation(c, failure);
+		return;
+	}
+	if (adopt(c, c->init, pid_file, &err) < 0) {
+		fail_creation(c, &err);
+		return;
+	}
+	created(c);
+}
+
+static int run_crun_create(struct guest_container *c, struct cf_err *err)
+{
+	struct cf_strv args = { 0 };
+	cf_cleanup(cf_freep) char *pid_file = cf_asprintf("%s/init.pid", c->bundle);
+	struct guest_crun_call call = { .bundle = c->bundle, .args = &args, .pid_file = pid_file };
+	int r;
+
+	r = guest_process_prepare(c->init, c->req->oci->process->terminal,
+	                          native_policy_read(c->policy, NULL) == 0, c->bundle, err);
+	if (r < 0)
+		return r;
+	cf_strv_add(&args, "create");
+	cf_strv_addf(&args, "--bundle=%s", c->bundle);
+	cf_strv_addf(&args, "--pid-file=%s", pid_file);
+	if (c->init->console_path)
+		cf_strv_addf(&args, "--console-socket=%s", c->init->console_path);
+	cf_strv_add(&args, c->id);
+	for (size_t i = 0; i < 3; i++)
+		call.fds[i] = c->init->far[i];
+	c->crun_knows = true;
+	r = guest_crun_start(c->guest->crun, &call, on_created, c, err);
+	cf_strv_fini(&args);
+	return r;
+}
+
+/* A node's numbers are what our own /dev says, never what the host says. */
+static int resolve_devices(const Grpc__Linux *l, struct cf_err *err)
+{
+	for (size_t i = 0; l && i < l->n_devices; i++) {
+		Grpc__LinuxDevice *d = l->devices[i];
+		struct stat st;
+
+		if (policy_device_is_default(d->path))
+			continue;
+		if (lstat(d->path, &st) < 0)
+			return cf_fail_errno(err, errno, "device %.120s", d->path);
+		if (!cf_streq(d->type, S_ISCHR(st.st_mode)   ? "c"
+		                       : S_ISBLK(st.st_mode) ? "b"
+		                                             : NULL))
+			return cf_fail(err, CF_INVALID_ARGUMENT, "%.120s is no device of type %.8s",
+			               d->path, d->type);
+		d->major = major(st.st_rdev);
+		d->minor = minor(st.st_rdev);
+	}
+	return 0;
+}
+
+static char *pid_namespace(const struct guest_container *c)
+{
+	if (!c->req->sandbox_pidns && !c->guest->shares_pids)
+		return NULL;
+	for (const struct guest_container *p = c->guest->containers; p; p = p->next)
+		if (p->is_pause && init_runs(p))
+			return cf_asprintf("/proc/%d/ns/pid", (int)p->init->pid);
+	return NULL;
+}
+
+static int write_config(struct guest_container *c, struct cf_err *err)
+{
+	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/config.json", c->bundle);
+	cf_cleanup(cf_freep) char *rootfs = cf_asprintf("%s/rootfs", c->bundle);
+	cf_cleanup(cf_freep) char *ipc = guest_namespace_path(c->guest, "ipc");
+	cf_cleanup(cf_freep) char *uts = guest_namespace_path(c->guest, "uts");
+	cf_cleanup(cf_freep) char *pids = pid_namespace(c);
+	struct guest_spec_opts opts = {
+		.id = c->id,
+		.rootfs = rootfs,
+		.ipc_ns = ipc,
+		.uts_ns = uts,
+		.pid_ns = pids,
+		.wire_root = c->guest->opts.state_dir,
+		.is_privileged = policy_container_is_privileged(c->policy),
+	};
+	struct cf_buf text = { 0 };
+	int r;
+
+	r = resolve_devices(c->req->oci->linux_, err);
+	if (r < 0)
+		return r;
+	guest_spec_write(c->req->oci, &opts, &text);
+	r = cf_buf_check(&text, "config.json", err);
+	if (r == 0)
+		r = cf_write_file_atomic(path, cf_buf_view(&text), 0600, err);
+	cf_buf_fini(&text);
+	return r;
+}
+
+static void remember_grant(struct guest_container *c, const Grpc__Process *p)
+{
+	for (size_t i = 0; i < p->n_env; i++)
+		cf_strv_add(&c->env, p->env[i]);
+	for (size_t i = 0; p->capabilities && i < p->capabilities->n_bounding; i++)
+		cf_strv_add(&c->caps, p->capabilities->bounding[i]);
+	c->cwd = cf_strdup(p->cwd);
+	c->uid = p->user ? p->user->uid : 0;
+	c->gid = p->user ? p->user->gid : 0;
+}
+
+/* The image is there: now its own configuration is known, and the whole request can be judged. */
+static int judge(struct guest_container *c, struct cf_err *err)
+{
+	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/config.json", c->bundle);
+	struct cf_buf text = { .max = GUEST_IMAGE_CONFIG_MAX };
+	struct guest_image_config config;
+	struct policy_request req = {
+		.image = c->image,
+		.name = c->name,
+		.config = &config.image,
+		.spec = c->req->oci,
+	};
+	int r;
+
+	r = cf_read_file(path, GUEST_IMAGE_CONFIG_MAX, &text, err);
+	if (r == 0)
+		r = guest_image_config_parse(cf_buf_view(&text), &config, err);
+	cf_buf_fini(&text);
+	if (r < 0)
+		return r;
+	r = native_policy_container(c->guest->policy, &req, &c->policy, err);
+	guest_image_config_fini(&config);
+	if (r == 0)
+		remember_grant(c, c->req->oci->process);
+	return r;
+}
+
+static void on_pull_end(void *arg, const struct cf_err *failure)
+{
+	struct guest_container *c = arg;
+	struct cf_err err;
+	int r;
+
+	if (failure) {
+		err = *failure;
+		(void)cf_wrap(&err, -(int)err.code, "image %s", c->image);
+		fail_creation(c, &err);
+		return;
+	}
+	if (give_up(c))
+		return;
+	r = judge(c, &err);
+	if (r == 0)
+		r = write_config(c, &err);
+	if (r == 0)
+		r = run_crun_create(c, &err);
+	if (r < 0)
+		fail_creation(c, &err);
+}
+
+static int create_pause(struct guest_container *c, struct cf_err *err)
+{
+	cf_cleanup(cf_freep) char *root = cf_asprintf("%s/rootfs", c->bundle);
+	pid_t pid;
+	int r;
+
+	r = cf_mkdir_p(root, 0700, err);
+	if (r == 0)
+		r = guest_pause_spawn(c->guest->shares_pids, root, &pid, err);
+	if (r == 0)
+		r = guest_process_adopt(c->init, pid, err);
+	if (r < 0)
+		return r;
+	created(c);
+	return 0;
+}
+
+static int create_from_image(struct guest_container *c, struct cf_err *err)
+{
+	const Grpc__CreateContainerRequest *req = c->req;
+	int r = 0;
+
+	for (size_t i = 0; i < req->n_storages; i++)
+		if (cf_streq(req->storages[i]->driver, "image_guest_pull"))
+			c->image = c->image ? c->image : cf_strdup(req->storages[i]->source);
+	if (!c->image || !*c->image)
+		return cf_fail(err, CF_PERMISSION_DENIED,
+		               "container %s: a root file system that is not an image", c->id);
+	r = native_policy_image(c->guest->policy, c->image, err);
+	for (size_t i = 0; r == 0 && i < req->n_storages; i++)
+		if (!cf_streq(req->storages[i]->driver, "image_guest_pull"))
+			r = guest_storage_apply(c->guest, req->storages[i], err);
+	if (r == 0)
+		r = guest_pull(c->guest, c->image, c->bundle, on_pull_end, c, err);
+	return r;
+}
+
+/* True: @call now waits for a creation that runs already, or was answered. */
+static bool rejoin(struct guest *g, struct rpc_call *call, const Grpc__CreateContainerRequest *req)
+{
+	struct guest_container *c = guest_find(g, req->container_id);
+	uint8_t hash[32];
+
+	if (!c)
+		return false;
+	hash_request(req, hash);
+	if (!cf_equal_ct(cf_view(hash, 32), cf_view(c->request, 32)) || c->is_doomed)
+		rpc_fail(call, CF_ALREADY_EXISTS, "container %s", c->id);
+	else if (c->state == GUEST_CREATED)
+		guest_reply_empty(call);
+	else if (c->state != GUEST_CREATING)
+		rpc_fail(call, CF_ALREADY_EXISTS, "container %s", c->id);
+	else if (c->creator_count == GUEST_CREATORS_MAX)
+		rpc_fail(call, CF_RESOURCE_EXHAUSTED, "%u calls create container %s already",
+		         GUEST_CREATORS_MAX, c->id);
+	else
+		c->creators[c->creator_count++] = call;
+	return true;
+}
+
+static size_t count_containers(const struct guest *g)
+{
+	size_t n = 0;
+
+	for (const struct guest_container *c = g->containers; c; c = c->next)
+		n++;
+	return n;
+}
+
+static struct guest_container *container_new(struct guest *g, struct rpc_call *call,
+                                             const Grpc__CreateContainerRequest *req)
+{
+	struct guest_container *c = cf_zalloc(sizeof(*c));
+
+	c->guest = g;
+	c->id = cf_strdup(req->container_id);
+	c->bundle = cf_asprintf("%s/%s", g->opts.state_dir, c->id);
+	c->name = cf_strdup(annotation(req->oci, CRI_NAME));
+	c->is_pause = asks_for_pause(req);
+	c->creators[c->creator_count++] = call;
+	c->req = req;
+	hash_request(req, c->request);
+	c->init = guest_process_new(g->loop, g->reaper, c->id);
+	c->init->on_end = on_init_end;
+	c->init->arg = c;
+	c->next = g->containers;
+	g->containers = c;
+	return c;
+}
+
+void guest_create_container(struct guest *g, struct rpc_call *call,
+                            const Grpc__CreateContainerRequest *req)
+{
+	struct guest_container *c;
+	struct cf_err err;
+	int r;
+
+	r = guest_rules_container(req, &err);
+	if (r < 0) {
+		rpc_fail_err(call, &err);
+		return;
+	}
+	if (rejoin(g, call, req))
+		return;
+	if (g->destroyer || count_containers(g) == GUEST_CONTAINERS_MAX) {
+		rpc_fail(call, CF_RESOURCE_EXHAUSTED, "%u containers", GUEST_CONTAINERS_MAX);
+		return;
+	}
+	c = container_new(g, call, req);
+	r = cf_mkdir_p(c->bundle, 0700, &err);
+	if (r == 0)
+		r = c->is_pause ? create_pause(c, &err) : create_from_image(c, &err);
+	if (r < 0)
+		fail_creation(c, &err);
+}
+
+/* ---- start ---- */
+
+static void on_started(const struct cf_err *err, void *arg)
+{
+	struct guest_container *c = arg;
+
+	c->state = !c->init->has_ended ? (err ? GUEST_CREATED : GUEST_RUNNING) : GUEST_STOPPED;
+	answer(&c->starter, err);
+	if (c->is_doomed)
+		guest_container_discard(c);
+}
+
+void guest_start_container(struct guest *g, struct rpc_call *call, const char *id)
+{
+	struct guest_container *c = guest_find(g, id);
+	struct cf_strv args = { 0 };
+	struct guest_crun_call start = { .args = &args, .fds = { -1, -1, -1 } };
+	struct cf_err err;
+
+	if (!c || c->state != GUEST_CREATED) {
+		rpc_fail(call, c ? CF_FAILED_PRECONDITION : CF_NOT_FOUND, "container %.60s%s", id,
+		         c ? " is not waiting to be started" : "");
+		return;
+	}
+	c->starter = call;
+	c->state = GUEST_STARTING;
+	if (c->is_pause) {
+		on_started(NULL, c);
+		return;
+	}
+	start.bundle = c->bundle;
+	cf_strv_add(&args, "start");
+	cf_strv_add(&args, c->id);
+	if (guest_crun_start(g->crun, &start, on_started, c, &err) < 0)
+		on_started(&err, c);
+	cf_strv_fini(&args);
+}
+
+/* ---- commands and signals ---- */
+
+static void on_command(const struct cf_err *err, void *arg)
+{
+	struct rpc_call *call = arg;
+
+	answer(&call, err);
+}
+
+void guest_crun_command(struct guest *g, struct rpc_call *call, const char *id,
+                        const struct cf_strv *args)
+{
+	struct guest_container *c = guest_find(g, id);
+	struct guest_crun_call cmd = { .args = args, .fds = { -1, -1, -1 } };
+	struct cf_err err;
+
+	if (!c || c->is_pause || !init_runs(c)) {
+		rpc_fail(call, c ? CF_FAILED_PRECONDITION : CF_NOT_FOUND, "container %.60s%s", id,
+		         c ? " does not run" : "");
+		return;
+	}
+	cmd.bundle = c->bundle;
+	if (guest_crun_start(g->crun, &cmd, on_command, call, &err) < 0)
+		rpc_fail_err(call, &err);
+}
+
+static void on_all_killed(const struct cf_err *err, void *arg)
+{
+	struct rpc_call *call = arg;
+
+	on_killed(err, NULL);
+	guest_reply_empty(call); /* a container that had ended is as good */
+}
+
+static unsigned init_signal(const struct guest_process *p, unsigned signo)
+{
+	cf_cleanup(cf_freep) char *path = cf_asprintf("/proc/%d/status", (int)p->pid);
+	struct cf_buf text = { .max = 16384 };
+	int r = cf_read_file(path, 16384, &text, NULL);
+
+	if (r == 0)
+		signo = guest_signal_for_init(cf_buf_view(&text), signo);
+	cf_buf_fini(&text);
+	return signo;
+}
+
+void guest_signal_process(struct guest *g, struct rpc_call *call,
+                          const Grpc__SignalProcessRequest *req)
+{
+	struct guest_container *c;
+	struct guest_process *p;
+	unsigned signo = req->signal;
+	struct cf_err err;
+	int r;
+
+	r = guest_find_process(g, req->container_id, req->exec_id, &c, &p, &err);
+	if (r == 0 && signo > (unsigned)SIGRTMAX)
+		r = cf_fail(&err, CF_INVALID_ARGUMENT, "signal %u", signo);
+	if (r == 0 && !*req->exec_id && signo == SIGKILL && !c->is_pause) {
+		r = kill_all(c, on_all_killed, call, &err);
+		if (r == 0)
+			return;
+	}
+	if (r == 0 && p == c->init && !p->has_ended && !c->is_pause)
+		signo = init_signal(p, signo);
+	if (r == 0)
+		r = guest_process_signal(p, signo, &err);
+	if (r < 0)
+		rpc_fail_err(call, &err);
+	else
+		guest_reply_empty(call);
+}
