@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
 #include "cli/cmds_kbs.h"
+#include "cli/image_layer_cmd.h"
 
 #include <signal.h>
 
@@ -9,9 +10,15 @@ static const struct cli_command attest[] = {
 	{ 0 },
 };
 
+static const struct cli_command image[] = {
+	{ "layer", "build an EROFS image from one layer", cli_image_layer, NULL },
+	{ 0 },
+};
+
 /* One row a command; a helper table for commands with subcommands. */
 static const struct cli_command root[] = {
 	{ "attest", "evidence: what it proves, and why it was refused", NULL, attest },
+	{ "image", "images and their layers", NULL, image },
 	{ "version", "what this is and what it was built with", cli_version, NULL },
 	{ 0 },
 };

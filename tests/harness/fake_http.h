@@ -10,6 +10,7 @@
 
 #include <netinet/in.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -38,6 +39,8 @@ static inline void fake_http_answer(int fd, const struct fake_route *routes, siz
 
 		if (got <= 0)
 			return;
+		if (n == 0 && buf[0] == 0x16)
+			return; /* somebody tries TLS first */
 		n += (size_t)got;
 		buf[n] = '\0';
 		char *end = strstr(buf, "\r\n\r\n");
@@ -90,6 +93,7 @@ static inline struct fake_http fake_http_start(const char *dir, const struct fak
 		unsigned hits[64] = { 0 };
 		int log = open(f.log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test must not leave it behind */
 		signal(SIGPIPE, SIG_IGN);
 		for (;;) {
 			int c = accept(fd, NULL, NULL);

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,24 +123,42 @@ static int counted_teardown(void **state)
 	return 0;
 }
 
+static int fds_kept_by_library;
+
+void cf_test_library_keeps_fds(int count)
+{
+	fds_kept_by_library = count;
+}
+
+/* What is open beyond @before; libraries with threads of their own get a moment to close theirs. */
+static int count_leaked_fds(int before)
+{
+	for (int i = 0; fds_kept_by_library && i < 300; i++) {
+		if (count_fds() <= before + fds_kept_by_library)
+			return 0;
+		poll(NULL, 0, 10);
+	}
+	return count_fds() - before;
+}
+
 /* In the child: one test under cmocka. Its exit status: 0 passed, 77 skipped, 1 failed. */
 static int run_one(const struct cf_test *t)
 {
 	const struct CMUnitTest unit[] = { { t->name, t->fn, NULL, NULL, NULL } };
 	char marker[] = "/tmp/coffer-skip.XXXXXX";
-	int before, after, failed;
+	int before, leaked, failed;
 
 	(void)marker;
 	alarm(TEST_TIMEOUT_S);
 	before = count_fds();
 	failed = _cmocka_run_group_tests(t->name, unit, 1, NULL, counted_teardown);
 	fflush(stdout);
-	after = count_fds();
+	leaked = count_leaked_fds(before);
 	if (failed)
 		return 1;
-	if (after != before) {
+	if (leaked != 0) {
 		fprintf(stderr, "%s: %d file descriptors before, %d after\n", t->name, before,
-		        after);
+		        before + leaked);
 		return 1;
 	}
 	return 0;

@@ -71,5 +71,7 @@ char *cf_test_source(const char *rel);
 char *cf_test_bin(const char *name);
 /* A fresh directory of this test, removed when the test ends. The caller frees. */
 char *cf_test_tmpdir(void);
+/* For a library that keeps @count descriptors for the life of the process (gRPC core: 2). */
+void cf_test_library_keeps_fds(int count);
 /* The whole file, NUL-terminated; fails the test when it cannot be read. */
 struct cf_buf cf_test_read(const char *path);

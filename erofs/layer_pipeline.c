@@ -1,0 +1,629 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "erofs/layer_pipeline.h"
+
+#include "erofs/layer_ipc.h"
+#include "erofs/layer_out.h"
+#include "erofs/layer_store.h"
+
+#include "base/crypto.h"
+#include "base/fd.h"
+#include "base/proc.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BUILD_MEMORY_MAX   (3ull << 30)   /* address space; the tree's own limits are tighter */
+#define INFLATE_MEMORY_MAX (512ull << 20) /* libzstd takes 128 MiB for the largest window */
+#define CPU_S_MAX          3600
+
+/* One sandboxed process. */
+struct worker {
+	const char *what; /* for messages */
+	pid_t pid;        /* 0: none */
+	int control;
+};
+
+/* Slots in shared memory, used in turn. */
+struct ring {
+	uint8_t *slots;
+	unsigned next;
+};
+
+struct layer_pipeline {
+	struct layer_build_opts build_opts;
+	uint64_t inflated_max;
+	int64_t stall_ms;
+	bool durable;
+	char *want; /* the diffID that must come out; NULL: any */
+	enum cf_hash_alg alg;
+	struct cf_hasher *hasher;
+	struct layer_draft draft;
+
+	uint8_t head[INFLATE_MAGIC_BYTES]; /* the blob's first bytes, until its format is known */
+	size_t head_size;
+	bool has_format;
+	struct layer_result result;
+
+	struct worker inflater, builder;
+	int blob_fd;         /* compressed bytes to the inflater */
+	struct ring in, out; /* from the inflater; to the builder */
+	unsigned out_free;   /* slots of out that the builder is done with */
+	size_t out_fill;     /* plain blobs: bytes in the slot being filled */
+	bool all_inflated, is_built, is_finished;
+};
+
+/* ---- processes ---- */
+
+static void reap(struct worker *w, int *ret_status)
+{
+	int status = 0;
+
+	if (w->pid) {
+		kill(w->pid, SIGKILL); /* one that already died keeps its own status */
+		while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR)
+			continue;
+	}
+	w->pid = 0;
+	cf_close(&w->control);
+	if (ret_status)
+		*ret_status = status;
+}
+
+/* The worker closed its control socket without a last word. */
+static int worker_is_gone(struct worker *w, struct cf_err *err)
+{
+	int status;
+
+	reap(w, &status);
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		return cf_fail(err, CF_PERMISSION_DENIED,
+		               "%s: it tried what its sandbox forbids, and was killed", w->what);
+	if (WIFSIGNALED(status))
+		return cf_fail(err, CF_INTERNAL, "%s: it was killed by signal %d", w->what,
+		               WTERMSIG(status));
+	return cf_fail(err, CF_INTERNAL, "%s: it ended with status %d", w->what,
+	               WEXITSTATUS(status));
+}
+
+/* What a worker calls its failure is text for people; the code only chooses among refusals. */
+static int worker_failed(const struct worker *w, const struct layer_msg *m, size_t payload,
+                         struct cf_err *err)
+{
+	enum cf_code code = CF_INTERNAL;
+
+	if (m->size == CF_INVALID_ARGUMENT || m->size == CF_RESOURCE_EXHAUSTED)
+		code = (enum cf_code)m->size;
+	return cf_fail(err, code, "%s: %.*s", w->what, (int)payload, (const char *)m->payload);
+}
+
+/* One that is gone left a last word, or none: the pump will find out. */
+static int post(const struct worker *w, enum layer_msg_kind kind, uint32_t size,
+                struct cf_view payload, struct cf_err *err)
+{
+	struct cf_err why;
+	int r = layer_msg_post(w->control, kind, size, payload, &why);
+
+	if (r < 0 && (why.sys == EPIPE || why.sys == ECONNRESET))
+		return 0;
+	if (r < 0)
+		*err = why;
+	return r;
+}
+
+static int nonsense(const struct worker *w, struct cf_err *err)
+{
+	return cf_fail(err, CF_INTERNAL, "%s: it spoke nonsense", w->what);
+}
+
+/*
+ * A ring: mapped here for reading and writing, and an fd for the other side. The size is sealed, so
+ * that nobody can pull the memory away under us; @read_only seals writing for all later mappings.
+ */
+static int make_ring(struct ring *ring, bool read_only, int *ret_fd, struct cf_err *err)
+{
+	int fd = memfd_create("layer-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int seals = F_SEAL_SHRINK | F_SEAL_GROW | (read_only ? F_SEAL_FUTURE_WRITE : 0);
+	void *p = MAP_FAILED;
+
+	if (fd >= 0 && ftruncate(fd, (off_t)LAYER_RING_BYTES) == 0)
+		p = mmap(NULL, LAYER_RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED || fcntl(fd, F_ADD_SEALS, seals | F_SEAL_SEAL) < 0) {
+		int r = cf_fail_errno(err, errno, "layer: ring");
+
+		if (p != MAP_FAILED)
+			munmap(p, LAYER_RING_BYTES);
+		cf_close(&fd);
+		return r;
+	}
+	ring->slots = p;
+	*ret_fd = fd;
+	return 0;
+}
+
+static void drop_ring(struct ring *ring)
+{
+	if (ring->slots)
+		munmap(ring->slots, LAYER_RING_BYTES);
+	ring->slots = NULL;
+}
+
+static uint8_t *current_slot(const struct ring *ring)
+{
+	return ring->slots + (size_t)ring->next * LAYER_SLOT_BYTES;
+}
+
+static void next_slot(struct ring *ring)
+{
+	ring->next = (ring->next + 1) % LAYER_SLOTS;
+}
+
+/* @bytes_fd: borrowed; what the worker reads (inflate) or writes (build). */
+static int start_worker(struct worker *w, const char *helper, const char *const *args, int ring_fd,
+                        int bytes_fd, uint64_t memory_max, struct cf_err *err)
+{
+	const struct cf_helper_limits limits = { .memory_max = memory_max, .cpu_s_max = CPU_S_MAX };
+	int pair[2];
+	int r = cf_socketpair(SOCK_SEQPACKET, pair, err);
+
+	if (r < 0)
+		return r;
+	const int fds[] = { pair[1], ring_fd, bytes_fd };
+	r = cf_helper_spawn(helper, args, fds, CF_ARRAY_LEN(fds), &limits, &w->pid, err);
+	cf_close(&pair[1]);
+	if (r < 0)
+		cf_close(&pair[0]);
+	w->control = pair[0];
+	return r < 0 ? cf_wrap(err, r, "%s", w->what) : 0;
+}
+
+static int start_builder(struct layer_pipeline *p, struct cf_err *err)
+{
+	const struct layer_build_opts *o = &p->build_opts;
+	struct cf_strv args = { 0 };
+	cf_cleanup(cf_closep) int ring_fd = -1;
+	int r = make_ring(&p->out, true, &ring_fd, err);
+
+	if (r < 0)
+		return r;
+	if (o->strict)
+		cf_strv_add(&args, "strict");
+	if (o->for_merge)
+		cf_strv_add(&args, "merge");
+	cf_strv_addf(&args, "entries=%llu", (unsigned long long)o->limits.entries_max);
+	cf_strv_addf(&args, "bytes=%llu", (unsigned long long)o->limits.bytes_max);
+	r = start_worker(&p->builder, LAYER_HELPER_BUILD, (const char *const *)args.items, ring_fd,
+	                 p->draft.fd, BUILD_MEMORY_MAX, err);
+	cf_strv_fini(&args);
+	return r;
+}
+
+static int start_inflater(struct layer_pipeline *p, struct cf_err *err)
+{
+	const char *const args[] = { p->result.format == INFLATE_ZSTD ? "zstd" : "gzip", NULL };
+	cf_cleanup(cf_closep) int ring_fd = -1;
+	int pair[2];
+	int r = make_ring(&p->in, false, &ring_fd, err);
+
+	if (r == 0)
+		r = cf_socketpair(SOCK_STREAM, pair, err);
+	if (r < 0)
+		return r;
+	r = start_worker(&p->inflater, LAYER_HELPER_INFLATE, args, ring_fd, pair[1],
+	                 INFLATE_MEMORY_MAX, err);
+	cf_close(&pair[1]);
+	p->blob_fd = pair[0];
+	return r;
+}
+
+/* ---- content ---- */
+
+static int check_limits(const struct layer_pipeline *p, size_t more, struct cf_err *err)
+{
+	uint64_t total = p->result.inflated_bytes + more;
+
+	if (total > p->inflated_max)
+		return cf_fail(err, CF_RESOURCE_EXHAUSTED,
+		               "layer: inflates to more than %llu bytes",
+		               (unsigned long long)p->inflated_max);
+	if (total > LAYER_RATIO_FREE_BYTES && total / LAYER_RATIO_MAX > p->result.blob_bytes)
+		return cf_fail(err, CF_RESOURCE_EXHAUSTED,
+		               "layer: %llu bytes inflate to %llu and more: over 1:%u",
+		               (unsigned long long)p->result.blob_bytes, (unsigned long long)total,
+		               LAYER_RATIO_MAX);
+	return 0;
+}
+
+/*
+ * The slot being filled goes to the builder and into the diffID. It is hashed after it was handed
+ * over, so that both work at once: the builder can only read this memory.
+ */
+static int hand_over(struct layer_pipeline *p, size_t size, struct cf_err *err)
+{
+	struct cf_view v = cf_view(current_slot(&p->out), size);
+	int r = check_limits(p, size, err);
+
+	if (r == 0)
+		r = post(&p->builder, LAYER_MSG_DATA, (uint32_t)size, cf_view(NULL, 0), err);
+	if (r < 0)
+		return r;
+	p->result.inflated_bytes += size;
+	p->out_free--;
+	next_slot(&p->out);
+	cf_hasher_add(p->hasher, v);
+	return 0;
+}
+
+/* One copy of what the inflater's memory holds; whatever it does to it later changes nothing. */
+static int take_inflated(struct layer_pipeline *p, uint32_t size, struct cf_err *err)
+{
+	int r;
+
+	if (size == 0 || size > LAYER_SLOT_BYTES || !p->out_free)
+		return nonsense(&p->inflater, err);
+	memcpy(current_slot(&p->out), current_slot(&p->in), size);
+	next_slot(&p->in);
+	r = post(&p->inflater, LAYER_MSG_FREE, 0, cf_view(NULL, 0), err);
+	if (r < 0)
+		return r;
+	return hand_over(p, size, err);
+}
+
+static int on_inflater(struct layer_pipeline *p, struct cf_err *err)
+{
+	struct layer_msg m;
+	size_t payload;
+	int r = layer_msg_take(p->inflater.control, &m, &payload, err);
+
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return worker_is_gone(&p->inflater, err);
+	switch (m.kind) {
+	case LAYER_MSG_DATA:
+		return take_inflated(p, m.size, err);
+	case LAYER_MSG_END:
+		p->all_inflated = true;
+		return 0;
+	case LAYER_MSG_FAILED:
+		return worker_failed(&p->inflater, &m, payload, err);
+	default:
+		return nonsense(&p->inflater, err);
+	}
+}
+
+static int on_builder(struct layer_pipeline *p, struct cf_err *err)
+{
+	struct layer_msg m;
+	size_t payload;
+	int r = layer_msg_take(p->builder.control, &m, &payload, err);
+
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return worker_is_gone(&p->builder, err);
+	if (m.kind == LAYER_MSG_FAILED)
+		return worker_failed(&p->builder, &m, payload, err);
+	if (m.kind == LAYER_MSG_FREE && p->out_free < LAYER_SLOTS) {
+		p->out_free++;
+		return 0;
+	}
+	if (m.kind != LAYER_MSG_DONE || payload != sizeof(p->result.claimed))
+		return nonsense(&p->builder, err);
+	memcpy(&p->result.claimed, m.payload, sizeof(p->result.claimed));
+	p->is_built = true;
+	return 0;
+}
+
+static int send_blob(struct layer_pipeline *p, struct cf_view *in, struct cf_err *err)
+{
+	ssize_t n = send(p->blob_fd, in->data, in->size, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n < 0 && (errno == EPIPE || errno == ECONNRESET)) {
+		/* The inflater says why on its control socket, or is gone. */
+		*in = cf_view(NULL, 0);
+		return 0;
+	}
+	if (n < 0)
+		return cf_fail_errno(err, errno, "layer: blob");
+	*in = cf_view_sub(*in, (size_t)n, in->size);
+	return 0;
+}
+
+/*
+ * Waits at most @timeout_ms for anything to happen, and does it. Return: 1 something happened,
+ * 0 nothing did, negative.
+ */
+static int pump(struct layer_pipeline *p, struct cf_view *in, int64_t timeout_ms,
+                struct cf_err *err)
+{
+	bool may_take = p->inflater.pid && !p->all_inflated && p->out_free;
+	struct pollfd fds[] = {
+		{ .fd = p->builder.control, .events = POLLIN },
+		{ .fd = may_take ? p->inflater.control : -1, .events = POLLIN },
+		{ .fd = in && in->size ? p->blob_fd : -1, .events = POLLOUT },
+	};
+	int n = poll(fds, CF_ARRAY_LEN(fds), (int)timeout_ms);
+	int r = 0;
+
+	if (n < 0 && errno == EINTR)
+		return 1;
+	if (n <= 0)
+		return n < 0 ? cf_fail_errno(err, errno, "layer: poll") : 0;
+	if (fds[0].revents)
+		r = on_builder(p, err);
+	if (r == 0 && fds[1].revents)
+		r = on_inflater(p, err);
+	if (r == 0 && fds[2].revents)
+		r = send_blob(p, in, err);
+	return r < 0 ? r : 1;
+}
+
+static int stalled(const struct layer_pipeline *p, struct cf_err *err)
+{
+	return cf_fail(err, CF_DEADLINE_EXCEEDED, "layer: the %s does nothing for %lld ms",
+	               p->out_free && p->inflater.pid ? "inflater" : "builder",
+	               (long long)p->stall_ms);
+}
+
+static int pump_or_stall(struct layer_pipeline *p, struct cf_view *in, struct cf_err *err)
+{
+	int r = pump(p, in, p->stall_ms, err);
+
+	if (r < 0)
+		return r;
+	return r == 0 ? stalled(p, err) : 0;
+}
+
+static int feed_plain(struct layer_pipeline *p, struct cf_view in, struct cf_err *err)
+{
+	while (in.size) {
+		size_t n = CF_MIN(in.size, LAYER_SLOT_BYTES - p->out_fill);
+		int r = 0;
+
+		while (r == 0 && !p->out_free)
+			r = pump_or_stall(p, NULL, err);
+		if (r < 0)
+			return r;
+		memcpy(current_slot(&p->out) + p->out_fill, in.data, n);
+		in = cf_view_sub(in, n, in.size);
+		p->out_fill += n;
+		if (p->out_fill == LAYER_SLOT_BYTES) {
+			p->out_fill = 0;
+			r = hand_over(p, LAYER_SLOT_BYTES, err);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int feed_known(struct layer_pipeline *p, struct cf_view in, struct cf_err *err)
+{
+	int r = 0;
+
+	if (p->result.format == INFLATE_PLAIN)
+		return feed_plain(p, in, err);
+	while (r == 0 && in.size)
+		r = pump_or_stall(p, &in, err);
+	/* What is ready by now need not wait for the next call. */
+	while (r == 0 && (r = pump(p, NULL, 0, err)) > 0)
+		r = 0;
+	return r;
+}
+
+static int know_format(struct layer_pipeline *p, struct cf_err *err)
+{
+	int r = 0;
+
+	p->has_format = true;
+	p->result.format = inflate_sniff(cf_view(p->head, p->head_size));
+	if (p->result.format != INFLATE_PLAIN)
+		r = start_inflater(p, err);
+	return r < 0 ? r : feed_known(p, cf_view(p->head, p->head_size), err);
+}
+
+int layer_pipeline_feed(struct layer_pipeline *p, struct cf_view in, struct cf_err *err)
+{
+	int r;
+
+	if (p->is_finished)
+		return cf_fail(err, CF_FAILED_PRECONDITION, "layer: already finished");
+	p->result.blob_bytes += in.size;
+	if (!p->has_format) {
+		size_t n = CF_MIN(in.size, sizeof(p->head) - p->head_size);
+
+		if (n)
+			memcpy(p->head + p->head_size, in.data, n);
+		p->head_size += n;
+		in = cf_view_sub(in, n, in.size);
+		if (p->head_size < sizeof(p->head))
+			return 0;
+		r = know_format(p, err);
+		if (r < 0)
+			return r;
+	}
+	return feed_known(p, in, err);
+}
+
+/* ---- the end ---- */
+
+static int drain(struct layer_pipeline *p, struct cf_err *err)
+{
+	int r = 0;
+
+	if (!p->has_format)
+		r = know_format(p, err);
+	if (r == 0 && p->result.format == INFLATE_PLAIN && p->out_fill) {
+		r = hand_over(p, p->out_fill, err);
+		p->out_fill = 0;
+	}
+	if (r < 0 || p->result.format == INFLATE_PLAIN)
+		return r;
+	cf_close(&p->blob_fd);
+	while (r == 0 && !p->all_inflated)
+		r = pump_or_stall(p, NULL, err);
+	return r;
+}
+
+static int judge_diff_id(struct layer_pipeline *p, struct cf_err *err)
+{
+	uint8_t digest[CF_HASH_SIZE_MAX];
+	char hex[2 * CF_HASH_SIZE_MAX + 1];
+
+	cf_hasher_final(p->hasher, digest);
+	cf_hex_encode(cf_view(digest, cf_hash_size(p->alg)), hex);
+	snprintf(p->result.diff_id, sizeof(p->result.diff_id), "%s:%s", cf_hash_name(p->alg), hex);
+	if (p->want && !cf_streq(p->want, p->result.diff_id))
+		return cf_fail(err, CF_DATA_LOSS, "layer: the diffID is %s, %s was promised",
+		               p->result.diff_id, p->want);
+	return 0;
+}
+
+static int await_image(struct layer_pipeline *p, struct cf_err *err)
+{
+	uint8_t uuid[LAYER_UUID_SIZE];
+	int r;
+
+	layer_uuid(cf_view_str(p->result.diff_id), uuid);
+	r = post(&p->builder, LAYER_MSG_END, 0, cf_view(uuid, sizeof(uuid)), err);
+	while (r == 0 && !p->is_built)
+		r = pump_or_stall(p, NULL, err);
+	return r;
+}
+
+/* The first thing we look at ourselves, now that nobody else can write to the file. */
+static int check_image(struct layer_pipeline *p, struct cf_err *err)
+{
+	struct stat st;
+
+	if (fstat(p->draft.fd, &st) < 0)
+		return cf_fail_errno(err, errno, "layer: image");
+	if (st.st_size < LAYER_BLOCK_BYTES || (uint64_t)st.st_size > LAYER_IMAGE_MAX ||
+	    st.st_size % LAYER_BLOCK_BYTES)
+		return cf_fail(err, CF_INTERNAL, "layer: an image of %lld bytes cannot be",
+		               (long long)st.st_size);
+	p->result.image_bytes = (uint64_t)st.st_size;
+	return 0;
+}
+
+int layer_pipeline_finish(struct layer_pipeline *p, struct layer_result *ret, struct cf_err *err)
+{
+	int r = drain(p, err);
+
+	if (r == 0)
+		r = judge_diff_id(p, err);
+	if (r == 0)
+		r = await_image(p, err);
+	if (r < 0)
+		return r;
+	reap(&p->inflater, NULL);
+	reap(&p->builder, NULL);
+	r = check_image(p, err);
+	if (r < 0)
+		return r;
+	p->is_finished = true;
+	if (ret)
+		*ret = p->result;
+	return 0;
+}
+
+int layer_pipeline_publish(struct layer_pipeline *p, const char *name, struct cf_err *err)
+{
+	cf_cleanup(cf_freep) char *own = layer_store_name(cf_view_str(p->result.diff_id));
+
+	if (!p->is_finished || !p->draft.path)
+		return cf_fail(err, CF_FAILED_PRECONDITION, "layer: there is no finished image");
+	return layer_draft_publish(&p->draft, name ? name : own, p->durable, err);
+}
+
+/* ---- lifecycle ---- */
+
+static int choose_hash(struct layer_pipeline *p, struct cf_view diff_id, struct cf_err *err)
+{
+	static const enum cf_hash_alg algs[] = { CF_SHA256, CF_SHA384, CF_SHA512 };
+	cf_cleanup(cf_freep) char *name = layer_store_name(diff_id);
+
+	p->alg = CF_SHA256;
+	if (diff_id.size && !name)
+		return cf_fail(err, CF_INVALID_ARGUMENT, "layer: '%.*s' is no diffID we know",
+		               (int)CF_MIN(diff_id.size, 100u), (const char *)diff_id.data);
+	for (size_t i = 0; name && i < CF_ARRAY_LEN(algs); i++)
+		if (cf_starts_with(name, cf_hash_name(algs[i])))
+			p->alg = algs[i];
+	p->want = name ? cf_view_dup(diff_id) : NULL;
+	p->hasher = cf_hasher_new(p->alg);
+	return 0;
+}
+
+int layer_pipeline_new(const struct layer_pipeline_opts *opts, struct layer_pipeline **ret,
+                       struct cf_err *err)
+{
+	cf_cleanup(layer_pipeline_freep) struct layer_pipeline *p = cf_zalloc(sizeof(*p));
+	uint64_t bytes_max =
+		opts->build.limits.bytes_max ? opts->build.limits.bytes_max : TAR_BYTES_DEFAULT;
+	int r;
+
+	p->build_opts = opts->build;
+	p->inflated_max = opts->inflated_max ? opts->inflated_max : bytes_max + bytes_max / 8;
+	p->stall_ms = opts->stall_ms ? opts->stall_ms : LAYER_STALL_MS_DEFAULT;
+	p->durable = !opts->not_durable;
+	p->draft.fd = p->blob_fd = p->inflater.control = p->builder.control = -1;
+	p->inflater.what = "inflate";
+	p->builder.what = "layer builder";
+	p->out_free = LAYER_SLOTS;
+	r = choose_hash(p, opts->diff_id, err);
+	if (r == 0)
+		r = layer_draft_open(opts->store_dir, &p->draft, err);
+	if (r == 0)
+		r = start_builder(p, err);
+	if (r < 0)
+		return r;
+	*ret = cf_take(&p);
+	return 0;
+}
+
+struct layer_pipeline *layer_pipeline_free(struct layer_pipeline *p)
+{
+	if (!p)
+		return NULL;
+	reap(&p->inflater, NULL);
+	reap(&p->builder, NULL);
+	cf_close(&p->blob_fd);
+	drop_ring(&p->in);
+	drop_ring(&p->out);
+	layer_draft_fini(&p->draft);
+	cf_hasher_free(p->hasher);
+	free(p->want);
+	free(p);
+	return NULL;
+}
+
+#define SOURCE_BYTES (64u << 10)
+
+int layer_pipeline_run(struct layer_pipeline *p, layer_source_fn *source, void *ctx,
+                       struct layer_result *ret, struct cf_err *err)
+{
+	cf_cleanup(cf_freep) uint8_t *buf = cf_zalloc(SOURCE_BYTES);
+
+	for (;;) {
+		size_t size = 0;
+		int r = source(ctx, buf, SOURCE_BYTES, &size, err);
+
+		if (r == 0 && size == 0)
+			return layer_pipeline_finish(p, ret, err);
+		if (r == 0)
+			r = layer_pipeline_feed(p, cf_view(buf, size), err);
+		if (r < 0)
+			return r;
+	}
+}

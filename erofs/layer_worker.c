@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "erofs/layer_worker.h"
+
+#include "erofs/inflate.h"
+#include "erofs/layer_build.h"
+#include "erofs/layer_ipc.h"
+
+#include "base/fd.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define INPUT_BYTES (64u << 10)
+
+const struct cf_helper layer_helpers[] = {
+	{ LAYER_HELPER_INFLATE, layer_worker_inflate },
+	{ LAYER_HELPER_BUILD, layer_worker_build },
+};
+const size_t layer_helper_count = CF_ARRAY_LEN(layer_helpers);
+
+static void report(int r, const struct cf_err *err)
+{
+	size_t n = CF_MIN(strlen(err->msg), (size_t)LAYER_MSG_PAYLOAD_MAX - 1);
+	struct cf_err ignored;
+
+	if (layer_msg_send(LAYER_FD_CONTROL, LAYER_MSG_FAILED, (uint32_t)-r, cf_view(err->msg, n),
+	                   &ignored) < 0)
+		return; /* nobody listens any more */
+}
+
+static int map_ring(int prot, uint8_t **ret, struct cf_err *err)
+{
+	void *p = mmap(NULL, LAYER_RING_BYTES, prot, MAP_SHARED, LAYER_FD_RING, 0);
+
+	if (p == MAP_FAILED)
+		return cf_fail_errno(err, errno, "layer: ring");
+	*ret = p;
+	return 0;
+}
+
+/* ---- inflate ---- */
+
+struct inflater {
+	struct inflate *z;
+	uint8_t *ring;
+	unsigned slot, free_slots;
+	uint8_t input[INPUT_BYTES];
+	struct cf_view in;
+	bool at_end;
+};
+
+static int more_input(struct inflater *w, struct cf_err *err)
+{
+	ssize_t n;
+
+	if (w->in.size || w->at_end)
+		return 0;
+	do
+		n = read(LAYER_FD_BYTES, w->input, sizeof(w->input));
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return cf_fail_errno(err, errno, "inflate: input");
+	w->at_end = n == 0;
+	w->in = cf_view(w->input, (size_t)n);
+	return 0;
+}
+
+static int await_free_slot(struct inflater *w, struct cf_err *err)
+{
+	struct layer_msg m;
+	size_t payload;
+
+	while (!w->free_slots) {
+		int r = layer_msg_take(LAYER_FD_CONTROL, &m, &payload, err);
+
+		if (r <= 0)
+			return r < 0 ? r : cf_fail(err, CF_CANCELLED, "inflate: nobody listens");
+		w->free_slots += m.kind == LAYER_MSG_FREE;
+	}
+	return 0;
+}
+
+/* One slot full of content, less at the end only. */
+static int fill_slot(struct inflater *w, uint8_t *slot, size_t *ret_size, struct cf_err *err)
+{
+	size_t size = 0;
+
+	while (size < LAYER_SLOT_BYTES) {
+		size_t produced = 0;
+		int r = more_input(w, err);
+
+		if (r == 0)
+			r = inflate_step(w->z, &w->in, slot + size, LAYER_SLOT_BYTES - size,
+			                 &produced, err);
+		if (r < 0)
+			return r;
+		size += produced;
+		if (!produced && w->at_end)
+			break;
+	}
+	*ret_size = size;
+	return 0;
+}
+
+static int inflate_all(struct inflater *w, struct cf_err *err)
+{
+	for (;;) {
+		size_t size;
+		int r = await_free_slot(w, err);
+
+		if (r == 0)
+			r = fill_slot(w, w->ring + (size_t)w->slot * LAYER_SLOT_BYTES, &size, err);
+		if (r < 0)
+			return r;
+		if (!size)
+			break;
+		r = layer_msg_send(LAYER_FD_CONTROL, LAYER_MSG_DATA, (uint32_t)size,
+		                   cf_view(NULL, 0), err);
+		if (r < 0)
+			return r;
+		w->free_slots--;
+		w->slot = (w->slot + 1) % LAYER_SLOTS;
+	}
+	int r = inflate_finish(w->z, err);
+	return r < 0 ? r
+	             : layer_msg_send(LAYER_FD_CONTROL, LAYER_MSG_END, 0, cf_view(NULL, 0), err);
+}
+
+/* argv[1]: "gzip" or "zstd" */
+int layer_worker_inflate(int argc, char **argv)
+{
+	enum inflate_format format =
+		argc > 1 && cf_streq(argv[1], "zstd") ? INFLATE_ZSTD : INFLATE_GZIP;
+	struct inflater w = { .free_slots = LAYER_SLOTS };
+	struct cf_err err = { 0 };
+	int r = map_ring(PROT_READ | PROT_WRITE, &w.ring, &err);
+
+	if (r == 0)
+		r = inflate_new(format, &w.z, &err);
+	if (r == 0)
+		r = inflate_all(&w, &err);
+	if (r < 0)
+		report(r, &err);
+	inflate_free(w.z);
+	return r < 0;
+}
+
+/* ---- build ---- */
+
+static int build_all(struct layer_build *b, const uint8_t *ring, struct cf_err *err)
+{
+	unsigned slot = 0;
+
+	for (;;) {
+		struct layer_msg m;
+		struct layer_stats stats;
+		size_t payload;
+		int r = layer_msg_take(LAYER_FD_CONTROL, &m, &payload, err);
+
+		if (r <= 0)
+			return r < 0 ? r : cf_fail(err, CF_CANCELLED, "layer: nobody listens");
+		if (m.kind == LAYER_MSG_END) {
+			r = layer_build_finish(b, m.payload, &stats, err);
+			return r < 0 ? r
+			             : layer_msg_send(LAYER_FD_CONTROL, LAYER_MSG_DONE, 0,
+			                              cf_view(&stats, sizeof(stats)), err);
+		}
+		r = layer_build_feed(b, cf_view(ring + (size_t)slot * LAYER_SLOT_BYTES, m.size),
+		                     err);
+		if (r == 0)
+			r = layer_msg_send(LAYER_FD_CONTROL, LAYER_MSG_FREE, 0, cf_view(NULL, 0),
+			                   err);
+		if (r < 0)
+			return r;
+		slot = (slot + 1) % LAYER_SLOTS;
+	}
+}
+
+/* Options as words behind argv[0]: strict, merge, entries=N, bytes=N. */
+static struct layer_build_opts build_opts(int argc, char **argv)
+{
+	struct layer_build_opts opts = { 0 };
+
+	for (int i = 1; i < argc; i++) {
+		const char *entries = cf_after(argv[i], "entries="),
+			   *bytes = cf_after(argv[i], "bytes=");
+		uint64_t n = 0;
+
+		opts.strict |= cf_streq(argv[i], "strict");
+		opts.for_merge |= cf_streq(argv[i], "merge");
+		if (entries && cf_parse_u64(cf_view_str(entries), UINT64_MAX, &n, NULL) == 0)
+			opts.limits.entries_max = n;
+		if (bytes && cf_parse_u64(cf_view_str(bytes), UINT64_MAX, &n, NULL) == 0)
+			opts.limits.bytes_max = n;
+	}
+	return opts;
+}
+
+int layer_worker_build(int argc, char **argv)
+{
+	const struct layer_build_opts opts = build_opts(argc, argv);
+	struct layer_build *b = layer_build_new(LAYER_FD_BYTES, &opts);
+	struct cf_err err = { 0 };
+	uint8_t *ring;
+	int r = map_ring(PROT_READ, &ring, &err);
+
+	if (r == 0)
+		r = build_all(b, ring, &err);
+	if (r < 0)
+		report(r, &err);
+	layer_build_free(b);
+	return r < 0;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * The two sandboxed processes of the layer pipeline. A program that uses layer_pipeline.h calls,
+ * first thing in main():
+ *
+ *   cf_helper_main(argc, argv, layer_helpers, layer_helper_count);
+ *
+ * (or puts these rows into a table of its own, beside others).
+ */
+#include "base/proc.h"
+
+extern const struct cf_helper layer_helpers[];
+extern const size_t layer_helper_count;
+
+int layer_worker_inflate(int argc, char **argv);
+int layer_worker_build(int argc, char **argv);
