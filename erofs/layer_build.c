@@ -576,6 +576,7 @@ static int write_whiteouts(struct layer_build *b, struct cf_err *err)
 		if (r < 0)
 			return r;
 		n->kind = KIND_CHAR;
+		layer_tree_dir(&b->tree, n->parent)->has_whiteouts = true;
 		b->stats.whiteouts++;
 	}
 	return 0;
@@ -594,7 +595,7 @@ static void count_opaque(struct layer_build *b)
 int layer_build_finish(struct layer_build *b, const uint8_t uuid[LAYER_UUID_SIZE],
                        struct layer_stats *ret, struct cf_err *err)
 {
-	unsigned marks = LAYER_MARK_OPAQUE | (b->opts.for_merge ? LAYER_MARK_IMPLICIT : 0);
+	unsigned marks = LAYER_MARK_OVERLAY | (b->opts.for_merge ? LAYER_MARK_IMPLICIT : 0);
 	uint8_t block0[LAYER_BLOCK_BYTES] = { 0 };
 	struct layer_super super = { 0 };
 	int r = tar_reader_finish(b->tar, err);

@@ -110,7 +110,29 @@ static void put_block(const struct layer_tree *t, const struct dir_name *names, 
 
 /* ---- attributes ---- */
 
-#define MARKS_MAX 2u
+#define MARKS_MAX 3u
+
+static size_t list_marks(const struct layer_dir *dir, unsigned marks,
+                         struct layer_xattr out[MARKS_MAX])
+{
+	const struct {
+		bool wanted;
+		struct layer_xattr x;
+	} all[MARKS_MAX] = {
+		{ dir->opaque && marks & LAYER_MARK_OVERLAY,
+		  { XATTR_TRUSTED, CF_VIEW_LIT(XATTR_OPAQUE), CF_VIEW_LIT("y"), 0 } },
+		{ dir->has_whiteouts && marks & LAYER_MARK_OVERLAY,
+		  { XATTR_TRUSTED, CF_VIEW_LIT(XATTR_ORIGIN), CF_VIEW_LIT(""), 0 } },
+		{ dir->implicit && marks & LAYER_MARK_IMPLICIT,
+		  { XATTR_TRUSTED, CF_VIEW_LIT(XATTR_IMPLICIT), CF_VIEW_LIT("y"), 0 } },
+	};
+	size_t count = 0;
+
+	for (size_t i = 0; i < MARKS_MAX; i++)
+		if (all[i].wanted)
+			out[count++] = all[i].x;
+	return count;
+}
 
 /* The kept attributes of @dir with the marks added, into d->area. */
 static int dir_area(struct dirs *d, const struct layer_dir *dir, struct cf_err *err)
@@ -118,18 +140,11 @@ static int dir_area(struct dirs *d, const struct layer_dir *dir, struct cf_err *
 	struct cf_view kept =
 		cf_view_sub(cf_buf_view(&d->tree->dir_xattrs), dir->xattr_at, dir->xattr_size);
 	struct layer_xattr marks[MARKS_MAX];
-	size_t count = 0, mark_count = 0, at = XATTR_HEADER_BYTES;
+	size_t mark_count = list_marks(dir, d->marks, marks);
+	size_t count = 0, at = XATTR_HEADER_BYTES;
 	struct layer_xattr *items;
 	bool bad = false;
 
-	if (dir->opaque && d->marks & LAYER_MARK_OPAQUE)
-		marks[mark_count++] =
-			(struct layer_xattr){ XATTR_TRUSTED, CF_VIEW_LIT(XATTR_OPAQUE),
-			                      CF_VIEW_LIT("y"), 0 };
-	if (dir->implicit && d->marks & LAYER_MARK_IMPLICIT)
-		marks[mark_count++] =
-			(struct layer_xattr){ XATTR_TRUSTED, CF_VIEW_LIT(XATTR_IMPLICIT),
-			                      CF_VIEW_LIT("y"), 0 };
 	cf_buf_reset(&d->area);
 	if (!mark_count) {
 		cf_buf_add_view(&d->area, kept);

@@ -11,7 +11,7 @@
 #define LAYER_ROOT_XATTRS_MAX 1024u
 
 enum layer_marks {
-	LAYER_MARK_OPAQUE = 1,   /* opaque directories say so in overlayfs' words */
+	LAYER_MARK_OVERLAY = 1,  /* opaque directories and those with whiteouts tell overlayfs */
 	LAYER_MARK_IMPLICIT = 2, /* implicit ones say so to our merge */
 };
 

@@ -95,6 +95,7 @@ enum file_kind { /* the type byte of a directory entry */
 
 /* Overlayfs' own names; a layer image speaks them, a merged image never. */
 #define XATTR_OPAQUE "overlay.opaque" /* in the trusted namespace, value "y" */
+#define XATTR_ORIGIN "overlay.origin" /* empty: listing this directory, look for whiteouts */
 /* Marks that only our merge reads, trusted namespace. */
 #define XATTR_IMPLICIT "coffer.implicit" /* a parent that no member named: attributes are made up */
 #define XATTR_PENDING  "coffer.link"     /* a hard link to a lower layer's file; value: its path */

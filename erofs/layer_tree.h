@@ -38,6 +38,7 @@ struct layer_dir {
 	uint16_t mode; /* permission bits */
 	bool implicit; /* no member named it */
 	bool opaque;   /* lower layers' names in it are gone */
+	bool has_whiteouts;
 	int64_t mtime;
 	uint32_t xattr_at, xattr_size; /* the encoded area, in layer_tree.dir_xattrs */
 	/* set while the directories are written */

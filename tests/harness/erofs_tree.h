@@ -133,6 +133,8 @@ static inline void list_xattrs(struct cf_buf *out, struct cf_view area)
 	while (layer_xattr_next(area, &at, &x, &bad)) {
 		if (x.index == XATTR_TRUSTED && cf_view_eq_str(x.name, XATTR_OPAQUE))
 			cf_buf_add_str(out, " opaque");
+		else if (x.index == XATTR_TRUSTED && cf_view_eq_str(x.name, XATTR_ORIGIN))
+			continue; /* goes with every whiteout */
 		else
 			cf_buf_printf(out, " %s%.*s=%.*s", prefix[x.index], (int)x.name.size,
 			              (const char *)x.name.data, (int)CF_MIN(x.value.size, 20u),

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Merges the layers of an image into one EROFS metadata image. Contents stay in the layer images,
+ * which become its devices; whiteouts, opaque directories and hard links across layers are resolved
+ * here, so that one mount shows the image's root and a lookup costs the same at 1 layer and at 120.
+ *
+ * Layer images come from a process that parsed a stranger's tar: their bytes are hostile and every
+ * offset is checked. The kernel is handed only metadata that this code wrote.
+ */
+#include "base/bytes.h"
+
+#define LAYER_MERGE_LAYERS_MAX 512u
+#define LAYER_MERGE_NAMES_MAX  4000000u /* of all layers together */
+
+struct layer_merge_input {
+	struct cf_view image;   /* the whole layer image, built with layer_build_opts.for_merge */
+	struct cf_view diff_id; /* "sha256:…"; names the device and goes into the image's id */
+};
+
+struct layer_merge_stats {
+	uint64_t inodes;
+	uint64_t image_bytes;
+	uint64_t whiteouts;    /* that took something away */
+	uint64_t linked_below; /* hard links that reached into lower layers */
+};
+
+/*
+ * @layers: bottom first; the n-th is device n of the result, so mount them in this order. @fd:
+ * borrowed, an empty file. @ret may be NULL.
+ * Return: 0, -CF_INVALID_ARGUMENT (a layer image is malformed, or a hard link leads nowhere; the
+ * message names the layer's number), -CF_RESOURCE_EXHAUSTED.
+ */
+cf_must_use int layer_merge(const struct layer_merge_input *layers, size_t count, int fd,
+                            struct layer_merge_stats *ret, struct cf_err *err);
+
+/*
+ * The same over a store: opens the images of @diff_ids (bottom first), merges them and publishes
+ * "merged-<hex>.erofs" beside them, where <hex> stands for the list. When it is there already,
+ * nothing is done. @ret_path: caller frees. -CF_NOT_FOUND when the store lacks a layer.
+ */
+cf_must_use int layer_merge_store(const char *dir, const struct cf_view *diff_ids, size_t count,
+                                  bool durable, char **ret_path, struct cf_err *err);
