@@ -49,6 +49,14 @@ struct cf_err {
 #define CF_STR(x)  CF_STR2(x)
 #define CF_WHERE   __FILE__ ":" CF_STR(__LINE__)
 
+/* Tells the compiler what the three calls below promise, so that it sees which outputs are set. */
+static inline int cf_negative(int r)
+{
+	if (r >= 0)
+		__builtin_unreachable();
+	return r;
+}
+
 /*
  * Start an error; returns -code. @err may be NULL. Text is cut at the buffer's end, on a UTF-8
  * boundary; control characters become '?', so a message is always one line.
@@ -56,12 +64,13 @@ struct cf_err {
  */
 int cf_fail(const char *where, struct cf_err *err, enum cf_code code, const char *fmt, ...)
 	cf_printf(4, 5);
-#define cf_fail(err, code, ...) cf_fail(CF_WHERE, err, code, __VA_ARGS__)
+#define cf_fail(err, code, ...) cf_negative(cf_fail(CF_WHERE, err, code, __VA_ARGS__))
 
 /* Start an error from @errnum: picks the code, appends ": " and strerror. Returns -code. */
 int cf_fail_errno(const char *where, struct cf_err *err, int errnum, const char *fmt, ...)
 	cf_printf(4, 5);
-#define cf_fail_errno(err, errnum, ...) cf_fail_errno(CF_WHERE, err, errnum, __VA_ARGS__)
+#define cf_fail_errno(err, errnum, ...)                                                            \
+	cf_negative(cf_fail_errno(CF_WHERE, err, errnum, __VA_ARGS__))
 
 /* "context: cause"; returns @r. The cause gives way when the buffer is too small, never the context. */
 int cf_wrap(const char *where, struct cf_err *err, int r, const char *fmt, ...) cf_printf(4, 5);

@@ -139,7 +139,7 @@ static int open_extent(struct layer_out *o, uint32_t size, struct cf_err *err)
 {
 	uint64_t blocks =
 		CF_MIN(CF_MAX(o->meta_blocks, LAYER_META_EXTENT_MIN), LAYER_META_EXTENT_MAX);
-	uint32_t first;
+	uint32_t first = 0;
 	int r;
 
 	blocks = CF_MAX(blocks, (uint64_t)(size + LAYER_BLOCK_BYTES - 1) / LAYER_BLOCK_BYTES);

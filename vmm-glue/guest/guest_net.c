@@ -300,7 +300,7 @@ static int free_name(struct talk *t, const struct link_list *list, const struct 
 static int update_interface(struct talk *t, struct link_list *list, const Grpc__Interface *want,
                             struct cf_err *err)
 {
-	const struct link *l;
+	const struct link *l = NULL;
 	const char *name;
 	int r;
 

@@ -139,7 +139,7 @@ static int bind_report(const char *tsm, struct cf_view digest, struct cf_err *er
 {
 	struct cf_buf report = { .max = GUEST_REPORT_MAX };
 	struct cf_view field;
-	enum guest_tee tee;
+	enum guest_tee tee = GUEST_TEE_SNP;
 	int r;
 
 	r = read_report(tsm, &report, &tee, err);
