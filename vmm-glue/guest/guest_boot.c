@@ -59,11 +59,17 @@ void guest_boot_stdio(void)
 		return;
 	if (getpid() == 1)
 		(void)mount_one(&kernel_mounts[2], NULL);
-	do {
-		fd = open("/dev/console", O_RDWR | O_NOCTTY);
-		if (fd < 0)
-			fd = open("/dev/null", O_RDWR);
-	} while (fd >= 0 && fd < 2);
+	fd = open("/dev/console", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int std = 0; fd >= 0 && std < 3; std++) {
+		if (fd != std && fcntl(std, F_GETFD) < 0)
+			(void)dup2(fd, std);
+		else if (fd == std)
+			(void)fcntl(fd, F_SETFD, 0);
+	}
+	if (fd > 2)
+		cf_close(&fd);
 }
 
 bool guest_boot_is_first(void)

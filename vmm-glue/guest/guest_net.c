@@ -15,7 +15,7 @@
 
 #define BUF_BYTES                                                                                  \
 	16384u /* libmnl's advice: at least a page, at most what the kernel sends at once */
-#define MAC_BYTES 6u
+#define HW_BYTES 6u
 
 /* ---- one conversation with the kernel ---- */
 
@@ -122,7 +122,7 @@ static int parse_network(const char *text, struct address *ret, uint8_t *ret_pre
 	return r;
 }
 
-static int parse_mac(const char *text, uint8_t ret[MAC_BYTES], struct cf_err *err)
+static int parse_hw(const char *text, uint8_t ret[HW_BYTES], struct cf_err *err)
 {
 	struct cf_buf hex = { .max = 64 };
 	int r;
@@ -130,7 +130,7 @@ static int parse_mac(const char *text, uint8_t ret[MAC_BYTES], struct cf_err *er
 	for (const char *s = text; *s; s++)
 		if (*s != ':')
 			cf_buf_add_byte(&hex, (uint8_t)*s);
-	r = cf_hex_decode(cf_buf_view(&hex), ret, MAC_BYTES, err);
+	r = cf_hex_decode(cf_buf_view(&hex), ret, HW_BYTES, err);
 	cf_buf_fini(&hex);
 	return r < 0 ? cf_wrap(err, r, "hardware address \"%.40s\"", text) : 0;
 }
@@ -150,8 +150,8 @@ struct link {
 	unsigned flags;
 	unsigned mtu;
 	char name[IFNAMSIZ];
-	bool has_mac;
-	uint8_t mac[MAC_BYTES];
+	bool has_hw;
+	uint8_t hw[HW_BYTES];
 };
 
 struct link_list {
@@ -171,9 +171,9 @@ static int on_link_attr(const struct nlattr *a, void *arg)
 		l->mtu = mnl_attr_get_u32(a);
 		break;
 	case IFLA_ADDRESS:
-		l->has_mac = mnl_attr_get_payload_len(a) == MAC_BYTES;
-		if (l->has_mac)
-			memcpy(l->mac, mnl_attr_get_payload(a), MAC_BYTES);
+		l->has_hw = mnl_attr_get_payload_len(a) == HW_BYTES;
+		if (l->has_hw)
+			memcpy(l->hw, mnl_attr_get_payload(a), HW_BYTES);
 		break;
 	default:
 		break;
@@ -217,18 +217,18 @@ static const struct link *link_by_name(const struct link_list *list, const char 
 static int find_link(const struct link_list *list, const Grpc__Interface *want,
                      const struct link **ret, struct cf_err *err)
 {
-	uint8_t mac[MAC_BYTES];
+	uint8_t hw[HW_BYTES];
 	int r;
 
 	*ret = NULL;
 	if (*want->hwaddr) {
-		r = parse_mac(want->hwaddr, mac, err);
+		r = parse_hw(want->hwaddr, hw, err);
 		if (r < 0)
 			return r;
 	}
 	for (size_t i = 0; i < list->count && *want->hwaddr && !*ret; i++)
-		if (list->items[i].has_mac && !(list->items[i].flags & IFF_LOOPBACK) &&
-		    memcmp(list->items[i].mac, mac, MAC_BYTES) == 0)
+		if (list->items[i].has_hw && !(list->items[i].flags & IFF_LOOPBACK) &&
+		    memcmp(list->items[i].hw, hw, HW_BYTES) == 0)
 			*ret = &list->items[i];
 	if (!*ret)
 		*ret = link_by_name(list, want->name);
@@ -457,13 +457,13 @@ int guest_net_add_neighbor(const Grpc__ARPNeighbor *n, struct cf_err *err)
 	struct talk *t = cf_zalloc(sizeof(*t));
 	struct link_list *links = cf_zalloc(sizeof(*links));
 	const struct link *l = NULL;
-	uint8_t mac[MAC_BYTES];
+	uint8_t hw[HW_BYTES];
 	struct address a;
 	int r;
 
 	r = parse_address(n->toipaddress->address, &a, err);
 	if (r == 0)
-		r = parse_mac(n->lladdr, mac, err);
+		r = parse_hw(n->lladdr, hw, err);
 	if (r == 0)
 		r = talk_open(t, err);
 	if (r == 0)
@@ -481,7 +481,7 @@ int guest_net_add_neighbor(const Grpc__ARPNeighbor *n, struct cf_err *err)
 		msg->ndm_state = n->state ? (uint16_t)n->state : NUD_PERMANENT;
 		msg->ndm_flags = (uint8_t)n->flags;
 		mnl_attr_put(h, NDA_DST, a.size, a.bytes);
-		mnl_attr_put(h, NDA_LLADDR, MAC_BYTES, mac);
+		mnl_attr_put(h, NDA_LLADDR, HW_BYTES, hw);
 		r = talk_run(t, h, NULL, NULL);
 		if (r < 0)
 			r = cf_fail_errno(err, -r, "neighbour %.40s", n->toipaddress->address);
@@ -543,9 +543,9 @@ static Grpc__Interface *link_message(const struct link *l)
 	m->name = cf_strdup(l->name);
 	m->mtu = l->mtu;
 	m->raw_flags = l->flags;
-	m->hwaddr = l->has_mac ? cf_asprintf("%02x:%02x:%02x:%02x:%02x:%02x", l->mac[0], l->mac[1],
-	                                     l->mac[2], l->mac[3], l->mac[4], l->mac[5])
-	                       : cf_strdup("");
+	m->hwaddr = l->has_hw ? cf_asprintf("%02x:%02x:%02x:%02x:%02x:%02x", l->hw[0], l->hw[1],
+	                                    l->hw[2], l->hw[3], l->hw[4], l->hw[5])
+	                      : cf_strdup("");
 	m->devicepath = cf_strdup("");
 	m->type = cf_strdup("");
 	return m;
