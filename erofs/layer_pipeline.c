@@ -57,7 +57,7 @@ struct layer_pipeline {
 	struct ring in, out; /* from the inflater; to the builder */
 	unsigned out_free;   /* slots of out that the builder is done with */
 	size_t out_fill;     /* plain blobs: bytes in the slot being filled */
-	bool all_inflated, is_built, is_finished;
+	bool all_inflated, end_was_sent, is_built, is_finished;
 };
 
 /* ---- processes ---- */
@@ -315,7 +315,7 @@ static int on_builder(struct layer_pipeline *p, struct cf_err *err)
 		p->out_free++;
 		return 0;
 	}
-	if (m.kind != LAYER_MSG_DONE || payload != sizeof(p->result.claimed))
+	if (m.kind != LAYER_MSG_DONE || !p->end_was_sent || payload != sizeof(p->result.claimed))
 		return nonsense(&p->builder, err);
 	memcpy(&p->result.claimed, m.payload, sizeof(p->result.claimed));
 	p->is_built = true;
@@ -495,6 +495,7 @@ static int await_image(struct layer_pipeline *p, struct cf_err *err)
 	int r;
 
 	layer_uuid(cf_view_str(p->result.diff_id), uuid);
+	p->end_was_sent = true;
 	r = post(&p->builder, LAYER_MSG_END, 0, cf_view(uuid, sizeof(uuid)), err);
 	while (r == 0 && !p->is_built)
 		r = pump_or_stall(p, NULL, err);
