@@ -12,9 +12,10 @@
 #define SHIM_CONFIG_MAX  (1u << 20)
 
 /* Default places of the guest image (deploy/guest-image installs it there). */
-#define SHIM_GUEST_KERNEL "/usr/share/coffer/guest/vmlinuz"
-#define SHIM_GUEST_INITRD "/usr/share/coffer/guest/initrd.img"
-#define SHIM_RUN_DIR      "/run/coffer/s"
+#define SHIM_GUEST_KERNEL  "/usr/share/coffer/guest/vmlinuz"
+#define SHIM_GUEST_INITRD  "/usr/share/coffer/guest/initrd.img"
+#define SHIM_GUEST_CMDLINE "/usr/share/coffer/guest/cmdline"
+#define SHIM_RUN_DIR       "/run/coffer/s"
 
 struct shim_config {
 	char *driver;               /* "qemu" or "none" */
@@ -28,18 +29,21 @@ struct shim_config {
 	char *init; /* driver none: the guest's init program */
 	struct cf_strv init_args;
 
-	char *kernel, *initrd, *kernel_params; /* params are appended to our own */
-	char *qemu;                            /* program */
-	char *accel;                           /* "auto", "kvm" or "tcg" */
-	char *machine_tee;                     /* "none", "snp", "tdx" */
-	char *transport;                       /* "virtio-serial" or "vsock" */
-	char *network;                         /* "tc", "bridge", "user" or "none" */
+	char *kernel, *initrd;
+	char *cmdline;       /* file of the kernel command line that belongs to the image */
+	char *kernel_params; /* appended to it; measured like it */
+	char *qemu;          /* program */
+	char *accel;         /* "auto", "kvm" or "tcg" */
+	char *machine_tee;   /* "none", "snp", "tdx" */
+	char *transport;     /* "virtio-serial" or "vsock" */
+	char *network;       /* "tc", "bridge", "user" or "none" */
 	char *firmware;      /* UEFI code, or NULL: direct boot (proves nothing about the guest) */
 	char *firmware_vars; /* template of the UEFI variables, or NULL */
 	char *tpm;           /* "none" or "swtpm" */
 	char *tpm_state; /* a directory holding a provisioned TPM, copied for each pod, or NULL */
 	char *tpm_setup_config; /* swtpm_setup's configuration: a new TPM for each pod, or NULL */
 	bool has_memory_shared;
+	bool has_console; /* the guest's console into a file: unbounded, for looking into failures */
 	int64_t vcpus, memory_mib;   /* without limits in the pod */
 	int64_t memory_overhead_mib; /* added to what the pod asks for */
 	int64_t vcpus_max, memory_max_mib;

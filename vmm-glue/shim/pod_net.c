@@ -2,9 +2,9 @@
 #include "vmm-glue/shim/pod_net.h"
 
 struct pod_net {
-	struct vmm_nic nics[POD_NET_LINKS_MAX];
+	struct vmm_nic nics[VMM_NICS_MAX];
 	size_t nic_count;
-	Grpc__Interface *interfaces[POD_NET_LINKS_MAX];
+	Grpc__Interface *interfaces[VMM_NICS_MAX];
 	Grpc__Routes *routes;
 	Grpc__ARPNeighbors *neighbors;
 	char *netns;

@@ -2,13 +2,10 @@
 #include "vmm-glue/shim/vmm.h"
 
 #include "base/fd.h"
-#include "base/loop.h"
 #include "base/proc.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -89,6 +86,8 @@ struct vmm *vmm_free(struct vmm *v)
 	}
 	free(v->dir);
 	free(v->log);
+	free(v->console);
+	free(v->agent);
 	free(v);
 	return NULL;
 }
@@ -101,40 +100,29 @@ bool vmm_is_alive(const struct vmm *v)
 	       info.si_pid == 0;
 }
 
-int vmm_wait_readable(const struct vmm *v, int fd, int64_t deadline_ms, struct cf_err *err)
+/* The end of a log, without its last line ends; 0 when there is none. */
+static size_t read_tail(const char *path, char out[VMM_LOG_TAIL])
 {
-	cf_cleanup(cf_closep) int pidfd = (int)syscall(SYS_pidfd_open, v->pid, 0);
-	struct pollfd p[] = { { .fd = fd, .events = POLLIN }, { .fd = pidfd, .events = POLLIN } };
-
-	for (;;) {
-		int64_t left = deadline_ms - cf_now_ms();
-		int n;
-
-		if (left <= 0)
-			return cf_fail(err, CF_DEADLINE_EXCEEDED, "no sign of life in time");
-		n = poll(p, 2, (int)CF_MIN(left, (int64_t)INT32_MAX));
-		if (n < 0 && errno != EINTR)
-			return cf_fail_errno(err, errno, "poll");
-		if (n > 0 && p[0].revents)
-			return 0;
-		if (n > 0 && p[1].revents)
-			return cf_fail(err, CF_UNAVAILABLE, "the machine ended");
-	}
-}
-
-int vmm_explain(const struct vmm *v, int r, struct cf_err *err)
-{
-	cf_cleanup(cf_closep) int fd = v->log ? open(v->log, O_RDONLY | O_CLOEXEC) : -1;
-	cf_cleanup(cf_freep) char *why = cf_strdup(err->msg);
-	char tail[VMM_LOG_TAIL];
+	cf_cleanup(cf_closep) int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	off_t end = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
 	ssize_t n = 0;
 
 	if (end > 0)
-		n = pread(fd, tail, sizeof(tail), CF_MAX(end - VMM_LOG_TAIL, (off_t)0));
-	while (n > 0 && (tail[n - 1] == '\n' || tail[n - 1] == '\r'))
+		n = pread(fd, out, VMM_LOG_TAIL, CF_MAX(end - VMM_LOG_TAIL, (off_t)0));
+	while (n > 0 && (out[n - 1] == '\n' || out[n - 1] == '\r'))
 		n--;
-	if (n <= 0)
+	return n > 0 ? (size_t)n : 0;
+}
+
+int vmm_explain(const struct vmm *v, int r, struct cf_err *err)
+{
+	cf_cleanup(cf_freep) char *why = cf_strdup(err->msg);
+	char tail[VMM_LOG_TAIL];
+	size_t n = read_tail(v->log, tail);
+
+	if (!n)
+		n = read_tail(v->console, tail);
+	if (!n)
 		return r;
 	return cf_fail(err, err->code, "%s; its log ends: %.*s", why, (int)n, tail);
 }

@@ -13,7 +13,8 @@
 
 #include <sys/types.h>
 
-#define VMM_LOG_TAIL 400 /* bytes of the machine's own log that an error quotes */
+#define VMM_LOG_TAIL 300 /* bytes of the machine's own log that an error quotes */
+#define VMM_NICS_MAX 8u  /* of one pod */
 
 /* How a pod's network reaches the machine; filled by pod_net, empty for user and none. */
 struct vmm_nic {
@@ -40,6 +41,8 @@ struct vmm {
 	pid_t pid;        /* of the machine; 0 when it never started */
 	char *dir;        /* the sandbox's directory: sockets and logs */
 	char *log;        /* the file that holds the machine's own words */
+	char *console;    /* the guest's, when it is kept */
+	char *agent;      /* qemu: the address of the agent */
 	pid_t helpers[2]; /* swtpm and the like; reaped by vmm_cleanup() */
 	size_t helper_count;
 	size_t message_max; /* bytes that the transport carries best in one message */
@@ -72,9 +75,6 @@ struct vmm *vmm_free(struct vmm *vmm);
 
 /* For drivers: true while the machine's process lives (does not reap it). */
 bool vmm_is_alive(const struct vmm *vmm);
-/* For drivers: waits for @fd to become readable; 0, -CF_UNAVAILABLE (machine ended), deadline. */
-cf_must_use int vmm_wait_readable(const struct vmm *vmm, int fd, int64_t deadline_ms,
-                                  struct cf_err *err);
 /* Adds the end of the machine's log to an error. Returns @r. */
 int vmm_explain(const struct vmm *vmm, int r, struct cf_err *err);
 /* This binary's path, for re-execution; the caller frees. */
