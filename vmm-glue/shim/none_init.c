@@ -43,6 +43,13 @@ static int enter_network(const char *netns)
 	return r < 0 ? fail("network namespace of the pod") : 0;
 }
 
+static int mount_run(void)
+{
+	if (mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, RUN_TMPFS) < 0)
+		return fail("private /run");
+	return 0;
+}
+
 /*
  * A private /run that keeps nothing of the host's but the sandbox's own directory: the guest's
  * bundles, sockets and image store live there and vanish with the mount namespace.
@@ -51,15 +58,18 @@ static int private_run(const char *dir)
 {
 	struct cf_err err;
 	int tree;
+	int r;
 
+	if (!cf_starts_with(dir, "/run/"))
+		return mount_run();
 	tree = (int)syscall(SYS_open_tree, AT_FDCWD, dir, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	if (tree < 0)
 		return fail("sandbox directory");
-	if (mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, RUN_TMPFS) < 0)
-		return fail("private /run");
-	if (cf_mkdir_p(dir, 0700, &err) < 0)
-		return fail("sandbox directory in the private /run");
-	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, dir, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+	r = mount_run();
+	if (r)
+		return r;
+	if (cf_mkdir_p(dir, 0700, &err) < 0 ||
+	    syscall(SYS_move_mount, tree, "", AT_FDCWD, dir, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return fail("sandbox directory in the private /run");
 	close(tree);
 	return 0;
@@ -67,8 +77,6 @@ static int private_run(const char *dir)
 
 static int private_mounts(const char *dir)
 {
-	int r;
-
 	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return fail("private mounts");
 	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
@@ -76,8 +84,7 @@ static int private_mounts(const char *dir)
 	/* crun refuses cgroup v1 beside an empty v2 hierarchy, so that one is not shown to it */
 	if (umount2(CGROUP_UNIFIED, MNT_DETACH) < 0 && errno != EINVAL && errno != ENOENT)
 		return fail(CGROUP_UNIFIED);
-	r = cf_starts_with(dir, "/run/") ? private_run(dir) : 0;
-	return r;
+	return private_run(dir);
 }
 
 static int become_guest(const char *dir, char **argv)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmm-glue/shim/sandbox.h"
 
+#include "base/crypto.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/proc.h"
@@ -15,13 +16,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define AGENT_SERVICE     "grpc.AgentService"
-#define HEALTH_SERVICE    "grpc.Health"
-#define HEALTH_TIMEOUT_MS 30000
-#define HOSTNAME_MAX      64u
-#define RESOLV_CONF_MAX   (64u << 10)
-#define SOCKET_NAME_MAX   8u /* longest socket name in a sandbox's directory, with its slash */
-#define UNIX_PATH_MAX     107u
+#define AGENT_SERVICE      "grpc.AgentService"
+#define HEALTH_SERVICE     "grpc.Health"
+#define HEALTH_TIMEOUT_MS  30000
+#define HOSTNAME_MAX       64u
+#define RESOLV_CONF_MAX    (64u << 10)
+#define SOCKET_NAME_MAX    8u /* longest socket name in a sandbox's directory, with its slash */
+#define UNIX_PATH_MAX      107u
+#define SHORT_ID_MAX       32u
+#define SHORT_DIGEST_BYTES 6u
 
 struct sandbox {
 	struct sandbox_opts opts;
@@ -43,14 +46,27 @@ struct sandbox {
 
 /* ---- lifetime ---- */
 
+/* A long id is cut and a piece of its digest added: sockets' paths have 107 bytes for everything. */
+static char *short_id(const char *id)
+{
+	uint8_t digest[32];
+	char hex[2 * SHORT_DIGEST_BYTES + 1];
+
+	if (strlen(id) <= SHORT_ID_MAX)
+		return cf_strdup(id);
+	cf_sha256(cf_view_str(id), digest);
+	cf_hex_encode(cf_view(digest, SHORT_DIGEST_BYTES), hex);
+	return cf_asprintf("%.16s-%s", id, hex);
+}
+
 int sandbox_dir(const char *run_dir, const char *ns, const char *id, char **ret, struct cf_err *err)
 {
-	cf_cleanup(cf_freep) char *dir = cf_asprintf("%s/%s/%s", run_dir, ns, id);
+	cf_cleanup(cf_freep) char *name = short_id(id);
+	cf_cleanup(cf_freep) char *dir = cf_asprintf("%s/%s/%s", run_dir, ns, name);
 
 	if (strlen(dir) + SOCKET_NAME_MAX > UNIX_PATH_MAX)
 		return cf_fail(err, CF_INVALID_ARGUMENT,
-		               "run_dir, namespace and id are too long for a socket's path: %s",
-		               dir);
+		               "run_dir and namespace are too long for a socket's path: %s", dir);
 	*ret = cf_take(&dir);
 	return 0;
 }
@@ -96,6 +112,11 @@ pid_t sandbox_pid(const struct sandbox *sb)
 size_t sandbox_message_max(const struct sandbox *sb)
 {
 	return sb->vmm ? sb->vmm->message_max : STATE_FILE_MAX;
+}
+
+int sandbox_explain(const struct sandbox *sb, int r, struct cf_err *err)
+{
+	return sb->vmm && r == -CF_UNAVAILABLE ? vmm_explain(sb->vmm, r, err) : r;
 }
 
 bool sandbox_is_alive(const struct sandbox *sb)

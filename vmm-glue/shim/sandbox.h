@@ -36,6 +36,8 @@ struct ttrpc_client *sandbox_client(const struct sandbox *sb);
 pid_t sandbox_pid(const struct sandbox *sb); /* of the machine, also after its end */
 size_t sandbox_message_max(const struct sandbox *sb);
 bool sandbox_is_alive(const struct sandbox *sb);
+/* When the machine went away under a call: adds what its log says last. Returns @r. */
+int sandbox_explain(const struct sandbox *sb, int r, struct cf_err *err);
 
 /* Loop thread: brackets a worker's calls to the agent; the client lives as long. */
 void sandbox_job_begin(struct sandbox *sb);
@@ -51,7 +53,7 @@ void sandbox_kill(struct sandbox *sb);
 /* After sandbox_stop() is done, or before sandbox_attach(). */
 struct sandbox *sandbox_free(struct sandbox *sb);
 
-/* RUN_DIR/NS/ID; the caller frees. -CF_INVALID_ARGUMENT when its sockets' paths would be too long. */
+/* RUN_DIR/NS/ID, a long ID shortened; the caller frees. -CF_INVALID_ARGUMENT when its sockets' paths would be too long. */
 cf_must_use int sandbox_dir(const char *run_dir, const char *ns, const char *id, char **ret,
                             struct cf_err *err);
 /* Removes what a dead sandbox left: processes, links, files. Idempotent; nothing there is fine. */

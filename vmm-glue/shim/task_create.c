@@ -60,6 +60,7 @@ static void on_undone(void *arg)
 
 static void create_failed(struct create *c)
 {
+	c->r = sandbox_explain(c->sb, c->r, &c->err);
 	if (c->is_new && c->s->sandbox == c->sb)
 		sandbox_stop(c->sb, true, on_undone, c);
 	else
