@@ -169,7 +169,8 @@ int guest_process_adopt(struct guest_process *p, pid_t pid, struct cf_err *err)
 	if (r < 0)
 		return r;
 	if (!p->may_read) {
-		guest_stream_drain(p->out);
+		if (p->out)
+			guest_stream_drain(p->out);
 		if (p->errors)
 			guest_stream_drain(p->errors);
 	}
