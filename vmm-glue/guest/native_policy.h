@@ -47,7 +47,10 @@ struct policy_image {
 	bool is_encrypted; /* every layer came encrypted */
 };
 
-/* -CF_INVALID_ARGUMENT (with the line; unknown keys too), -CF_RESOURCE_EXHAUSTED. */
+/*
+ * Return: 0, -CF_INVALID_ARGUMENT (with the line; unknown keys too), -CF_UNIMPLEMENTED (another
+ * version), -CF_RESOURCE_EXHAUSTED.
+ */
 cf_must_use int native_policy_parse(struct cf_view text, struct native_policy **ret,
                                     struct cf_err *err);
 struct native_policy *native_policy_free(struct native_policy *p);

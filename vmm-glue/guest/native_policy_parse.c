@@ -282,9 +282,12 @@ static int parse_document(struct native_policy *p, const struct cf_toml *root, s
 
 	r = cf_toml_only(root, document_keys, err);
 	if (r == 0)
-		r = cf_toml_get_int(root, "version", 1, 1, 1, &version, err);
+		r = cf_toml_get_int(root, "version", 1, INT32_MAX, 1, &version, err);
 	if (r < 0)
 		return r;
+	if (version != 1)
+		return cf_fail(err, CF_UNIMPLEMENTED, "line %u: version %d, where 1 is known",
+		               line_of(root, "version"), (int)version);
 	if (!list)
 		return 0; /* a policy that names no container allows none */
 	if (!cf_toml_is(list, CF_TOML_ARRAY))
