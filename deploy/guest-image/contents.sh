@@ -118,10 +118,9 @@ contents_print() {
 	awk -F'\t' 'NR > 1 { k = $1 ~ /\/modules\// ? "modules" : $1 ~ /coffer-/ ? "coffer" : $1 ~ /\.so/ ? "libraries" : "other"
 		n[k]++; s[k] += $2; t += $2 }
 		END { for (k in n) printf "%-10s %3d files %9.1f KiB\n", k, n[k], s[k] / 1024; printf "%-10s %15.1f KiB unpacked\n", "all", t / 1024 }' "$out/contents.tsv"
-	mkdir -p "$work/user"
-	(cd "$tree" && find . -mindepth 1 -not -path './lib/modules/*.ko' | LC_ALL=C sort | cpio -o -H newc -R 0:0 --reproducible --quiet) |
-		zstd -q -19 -T1 --no-check >"$work/user/initrd"
-	printf 'user space  %s KiB packed (everything but kernel and modules)\n' "$(($(stat -c %s "$work/user/initrd") / 1024))"
+	local modules
+	modules=$(cd "$tree" && find lib/modules -name '*.ko' | LC_ALL=C sort | cpio -o -H newc -R 0:0 --reproducible --quiet | zstd -q -19 -T1 --no-check | wc -c)
+	printf 'user space  about %s KiB packed (everything but kernel and modules)\n' "$((($(stat -c %s "$out/initrd.img") - modules) / 1024))"
 	printf 'kernel      %s  %s bytes  %s\n' "$release" "$(stat -c %s "$out/vmlinuz")" "$(sha256sum "$out/vmlinuz" | cut -d' ' -f1)"
 	printf 'initrd.img  %s bytes  %s\n' "$(stat -c %s "$out/initrd.img")" "$(sha256sum "$out/initrd.img" | cut -d' ' -f1)"
 }

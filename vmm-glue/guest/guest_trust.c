@@ -151,12 +151,23 @@ static int bind_report(const char *tsm, struct cf_view digest, struct cf_err *er
 	return r;
 }
 
+/*
+ * Kernels offer the report folder whether or not a TEE's driver found its hardware; without one a
+ * report cannot even be begun. Any other failure counts as a TEE, so that binding fails, not passes.
+ */
+static bool has_tee_driver(const char *tsm)
+{
+	cf_cleanup(cf_freep) char *dir = cf_asprintf("%s/coffer-init", tsm);
+
+	return mkdir(dir, 0700) == 0 || errno != ENXIO;
+}
+
 /* @d NULL: there is none. */
 static int bind(const struct guest_trust_opts *opts, const struct initdata *d, struct cf_err *err)
 {
 	uint8_t event[32], digest[CF_HASH_SIZE_MAX];
 	struct cf_view bound = { 0 };
-	bool has_tee = opts->tsm && access(opts->tsm, F_OK) == 0;
+	bool has_tee = opts->tsm && access(opts->tsm, F_OK) == 0 && has_tee_driver(opts->tsm);
 	bool has_tpm = opts->tpm && access(opts->tpm, F_OK) == 0;
 	int r = 0;
 
