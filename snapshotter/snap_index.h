@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * The records in memory, by name and by (snapshot.ref, parent). No locking of its own: the store's.
+ */
+#include "snapshotter/snap_store.h"
+
+struct snap_index;
+
+struct snap_index *snap_index_new(void);
+struct snap_index *snap_index_free(struct snap_index *ix);
+
+/* Takes the reference; the name must be free (asserted). */
+void snap_index_add(struct snap_index *ix, struct snap_record *rec_take);
+/* Takes a record out by id; its reference goes to the caller. NULL when it is not there. */
+struct snap_record *snap_index_take(struct snap_index *ix, int64_t id);
+struct snap_record *snap_index_get(const struct snap_index *ix, const char *name); /* borrowed */
+struct snap_record *snap_index_get_id(const struct snap_index *ix, int64_t id);    /* borrowed */
+struct snap_record *snap_index_find_ref(const struct snap_index *ix, const char *ref,
+                                        const char *parent); /* borrowed */
+size_t snap_index_count(const struct snap_index *ix);
+/* All of them, borrowed, in no order. */
+void snap_index_each(const struct snap_index *ix, void (*fn)(struct snap_record *rec, void *user),
+                     void *user);

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshotter/snap_labels.h"
+
+#include "base/str.h"
+
+static size_t size_of(const char *key, const char *value)
+{
+	return strlen(key) + strlen(value) + 2;
+}
+
+static void item_free(struct snap_labels *l, struct snap_label *item)
+{
+	l->bytes -= size_of(item->key, item->value);
+	free(item->key);
+	free(item->value);
+}
+
+void snap_labels_fini(struct snap_labels *l)
+{
+	for (size_t i = 0; i < l->count; i++)
+		item_free(l, &l->items[i]);
+	free(l->items);
+	*l = (struct snap_labels){ 0 };
+}
+
+/* Where @key is, or where it belongs. */
+static size_t place_of(const struct snap_labels *l, const char *key, bool *found)
+{
+	size_t low = 0, high = l->count;
+
+	*found = false;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		int c = strcmp(l->items[mid].key, key);
+
+		if (c == 0) {
+			*found = true;
+			return mid;
+		}
+		if (c < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+void snap_labels_del(struct snap_labels *l, const char *key)
+{
+	bool found;
+	size_t i = place_of(l, key, &found);
+
+	if (!found)
+		return;
+	item_free(l, &l->items[i]);
+	l->count--;
+	memmove(&l->items[i], &l->items[i + 1], (l->count - i) * sizeof(l->items[0]));
+}
+
+const char *snap_labels_get(const struct snap_labels *l, const char *key)
+{
+	bool found;
+	size_t i = place_of(l, key, &found);
+
+	return found ? l->items[i].value : NULL;
+}
+
+static void insert(struct snap_labels *l, const char *key, const char *value)
+{
+	bool found;
+	size_t i = place_of(l, key, &found);
+
+	cf_grow(&l->items, &l->cap, l->count + 1);
+	memmove(&l->items[i + 1], &l->items[i], (l->count - i) * sizeof(l->items[0]));
+	l->items[i] = (struct snap_label){ cf_strdup(key), cf_strdup(value) };
+	l->count++;
+	l->bytes += size_of(key, value);
+}
+
+int snap_labels_set(struct snap_labels *l, const char *key, const char *value, struct cf_err *err)
+{
+	if (!key[0] || strlen(key) > SNAP_LABEL_KEY_MAX)
+		return cf_fail(err, CF_INVALID_ARGUMENT, "label keys have 1 to %u bytes",
+		               SNAP_LABEL_KEY_MAX);
+	const char *had = snap_labels_get(l, key);
+	size_t bytes = l->bytes - (had ? size_of(key, had) : 0) + size_of(key, value);
+
+	if (bytes > SNAP_LABELS_BYTES_MAX)
+		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "labels of more than %u bytes",
+		               SNAP_LABELS_BYTES_MAX);
+	snap_labels_del(l, key);
+	if (value[0])
+		insert(l, key, value);
+	return 0;
+}
+
+void snap_labels_encode(const struct snap_labels *l, struct cf_buf *out)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		cf_buf_add(out, l->items[i].key, strlen(l->items[i].key) + 1);
+		cf_buf_add(out, l->items[i].value, strlen(l->items[i].value) + 1);
+	}
+}
+
+static const char *next_text(struct cf_view *in)
+{
+	ssize_t n = cf_view_find(*in, 0);
+	const char *text = (const char *)in->data;
+
+	if (n < 0)
+		return NULL;
+	*in = cf_view_sub(*in, (size_t)n + 1, in->size);
+	return text;
+}
+
+int snap_labels_decode(struct cf_view in, struct snap_labels *ret, struct cf_err *err)
+{
+	while (in.size) {
+		const char *key = next_text(&in);
+		const char *value = key ? next_text(&in) : NULL;
+
+		if (!value)
+			return cf_fail(err, CF_DATA_LOSS, "stored labels are cut short");
+		int r = snap_labels_set(ret, key, value, err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Labels of a snapshot: a small sorted map of text to text. They come from containerd, and some of
+ * them from whoever built the image: never commands, only hints.
+ */
+#include "base/bytes.h"
+
+#define SNAP_LABELS_BYTES_MAX (256u << 10) /* keys and values of one snapshot */
+#define SNAP_LABEL_KEY_MAX    4096u
+
+/* Known keys. */
+#define SNAP_LABEL_REF        "containerd.io/snapshot.ref"
+#define SNAP_LABEL_PREFIX     "containerd.io/snapshot/"
+#define SNAP_LABEL_IMAGE_REF  "containerd.io/snapshot/cri.image-ref"
+#define SNAP_LABEL_LAYER      "containerd.io/snapshot/cri.layer-digest"
+#define SNAP_LABEL_MANIFEST   "containerd.io/snapshot/cri.manifest-digest"
+#define SNAP_LABEL_DIFF_ID    "containerd.io/snapshot/diff-id"
+#define SNAP_LABEL_PROXY_MODE "containerd.io/snapshot/nydus-proxy-mode"
+#define SNAP_LABEL_OUR_MODE   "containerd.io/snapshot/coffer.mode"
+
+struct snap_label {
+	char *key, *value;
+};
+
+struct snap_labels { /* { 0 } is empty */
+	struct snap_label *items;
+	size_t count, cap;
+	size_t bytes;
+};
+
+void snap_labels_fini(struct snap_labels *l);
+/*
+ * Copies both; the last value of a key wins; an empty value removes the key, as containerd has it.
+ * Return: 0, -CF_INVALID_ARGUMENT (key empty or too long), -CF_RESOURCE_EXHAUSTED (too many bytes).
+ */
+cf_must_use int snap_labels_set(struct snap_labels *l, const char *key, const char *value,
+                                struct cf_err *err);
+void snap_labels_del(struct snap_labels *l, const char *key);
+const char *snap_labels_get(const struct snap_labels *l, const char *key); /* or NULL; borrowed */
+
+/* As stored: key NUL value NUL …, in the order of keys. */
+void snap_labels_encode(const struct snap_labels *l, struct cf_buf *out);
+/* Reads what snap_labels_encode() wrote, onto an empty @ret. -CF_DATA_LOSS when it is none. */
+cf_must_use int snap_labels_decode(struct cf_view in, struct snap_labels *ret, struct cf_err *err);

@@ -1,0 +1,602 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshotter/snap_service.h"
+
+#include "base/str.h"
+#include "proto/containerd_snapshots.pb-c.h"
+#include "proto/grpc_health.pb-c.h"
+#include "snapshotter/snap_filter.h"
+
+#include <ctype.h>
+
+typedef Containerd__Services__Snapshots__V1__PrepareSnapshotRequest PrepareRequest;
+typedef Containerd__Services__Snapshots__V1__PrepareSnapshotResponse PrepareResponse;
+typedef Containerd__Services__Snapshots__V1__ViewSnapshotRequest ViewRequest;
+typedef Containerd__Services__Snapshots__V1__ViewSnapshotResponse ViewResponse;
+typedef Containerd__Services__Snapshots__V1__MountsRequest MountsRequest;
+typedef Containerd__Services__Snapshots__V1__MountsResponse MountsResponse;
+typedef Containerd__Services__Snapshots__V1__CommitSnapshotRequest CommitRequest;
+typedef Containerd__Services__Snapshots__V1__RemoveSnapshotRequest RemoveRequest;
+typedef Containerd__Services__Snapshots__V1__StatSnapshotRequest StatRequest;
+typedef Containerd__Services__Snapshots__V1__StatSnapshotResponse StatResponse;
+typedef Containerd__Services__Snapshots__V1__UpdateSnapshotRequest UpdateRequest;
+typedef Containerd__Services__Snapshots__V1__UpdateSnapshotResponse UpdateResponse;
+typedef Containerd__Services__Snapshots__V1__ListSnapshotsRequest ListRequest;
+typedef Containerd__Services__Snapshots__V1__ListSnapshotsResponse ListResponse;
+typedef Containerd__Services__Snapshots__V1__UsageRequest UsageRequest;
+typedef Containerd__Services__Snapshots__V1__UsageResponse UsageResponse;
+typedef Containerd__Services__Snapshots__V1__Info Info;
+typedef Containerd__Services__Snapshots__V1__Info__LabelsEntry LabelsEntry;
+
+#define DIGEST_HEX 64
+
+/* ---- messages ---- */
+
+/* Every request's labels are repeated { key, value } of a type of its own. */
+#define TAKE_LABELS(msg, to, e)                                                                    \
+	({                                                                                         \
+		int take_r_ = 0;                                                                   \
+		for (size_t i_ = 0; take_r_ == 0 && i_ < (msg)->n_labels; i_++)                    \
+			take_r_ = snap_labels_set((to), (msg)->labels[i_]->key,                    \
+			                          (msg)->labels[i_]->value, (e));                  \
+		take_r_;                                                                           \
+	})
+
+struct mount_msg {
+	Containerd__Types__Mount mount;
+	Containerd__Types__Mount *list[1];
+};
+
+static void mount_msg_init(struct mount_msg *m, const struct snap_mount *from)
+{
+	containerd__types__mount__init(&m->mount);
+	m->mount.type = from->type;
+	m->mount.source = from->source;
+	m->mount.options = from->options.items;
+	m->mount.n_options = from->options.count;
+	m->list[0] = &m->mount;
+}
+
+/* An Info with all it points to; the texts stay the record's. */
+struct info_msg {
+	struct snap_record *rec;
+	Info info;
+	Google__Protobuf__Timestamp created, updated;
+	LabelsEntry *entries;
+	LabelsEntry **labels;
+};
+
+static void stamp(Google__Protobuf__Timestamp *t, int64_t ns)
+{
+	google__protobuf__timestamp__init(t);
+	t->seconds = ns / 1000000000;
+	t->nanos = (int32_t)(ns % 1000000000);
+}
+
+static void info_msg_init(struct info_msg *m, struct snap_record *rec)
+{
+	m->rec = snap_record_ref(rec);
+	containerd__services__snapshots__v1__info__init(&m->info);
+	stamp(&m->created, rec->created_ns);
+	stamp(&m->updated, rec->updated_ns);
+	m->entries = cf_zalloc_n(rec->label_count + 1, sizeof(m->entries[0]));
+	m->labels = cf_zalloc_n(rec->label_count + 1, sizeof(m->labels[0]));
+	for (size_t i = 0; i < rec->label_count; i++) {
+		containerd__services__snapshots__v1__info__labels_entry__init(&m->entries[i]);
+		m->entries[i].key = rec->labels[i].key;
+		m->entries[i].value = rec->labels[i].value;
+		m->labels[i] = &m->entries[i];
+	}
+	/* protobuf-c has no const; it only reads what it packs. */
+	m->info.name = (char *)(uintptr_t)rec->name;
+	m->info.parent = (char *)(uintptr_t)rec->parent;
+	m->info.kind = (Containerd__Services__Snapshots__V1__Kind)rec->kind;
+	m->info.created_at = &m->created;
+	m->info.updated_at = &m->updated;
+	m->info.n_labels = rec->label_count;
+	m->info.labels = m->labels;
+}
+
+static void info_msg_fini(struct info_msg *m)
+{
+	free(m->entries);
+	free(m->labels);
+	snap_record_unref(m->rec);
+}
+
+static void reply_empty(struct rpc_call *call)
+{
+	Google__Protobuf__Empty empty = GOOGLE__PROTOBUF__EMPTY__INIT;
+
+	rpc_reply(call, &empty);
+}
+
+/* ---- prepare and view ---- */
+
+bool snap_service_is_extract_key(const char *key)
+{
+	const char *slash = strrchr(key, '/');
+	const char *last = slash ? slash + 1 : key;
+	const char *digest = strstr(last, " sha256:");
+
+	if (!cf_starts_with(last, "extract-") || !digest)
+		return false;
+	digest += strlen(" sha256:");
+	for (const char *p = digest; *p; p++)
+		if (!isxdigit((unsigned char)*p))
+			return false;
+	return strlen(digest) == DIGEST_HEX;
+}
+
+/* How a snapshot on top of @parent is answered: by what lies below it. */
+static unsigned flags_on(struct snap_service *s, const char *parent)
+{
+	cf_cleanup(snap_record_unrefp) struct snap_record *top =
+		parent[0] ? snap_store_get(s->store, parent) : NULL;
+	cf_cleanup(snap_list_fini) struct snap_list chain = { 0 };
+
+	if (!top)
+		return SNAP_HAS_DIR | SNAP_KATA;
+	if (top->flags & SNAP_GUEST_PULL)
+		return SNAP_HAS_DIR | SNAP_KATA;
+	snap_store_chain(s->store, top, &chain);
+	for (size_t i = 0; i < chain.count; i++)
+		if (chain.items[i]->flags & SNAP_GUEST_PULL)
+			return SNAP_HAS_DIR | SNAP_KATA;
+	return SNAP_HAS_DIR;
+}
+
+static unsigned flags_for(struct snap_service *s, const char *key, const char *parent,
+                          enum snap_kind kind)
+{
+	if (s->mode == SNAP_MODE_OVERLAY)
+		return SNAP_HAS_DIR;
+	if (kind == SNAP_ACTIVE && snap_service_is_extract_key(key))
+		return SNAP_HAS_DIR | SNAP_NULL_EXTRACT;
+	return flags_on(s, parent);
+}
+
+static int mounts_of(struct snap_service *s, const struct snap_record *rec, struct snap_mount *ret,
+                     struct cf_err *err)
+{
+	cf_cleanup(snap_list_fini) struct snap_list chain = { 0 };
+
+	snap_store_chain(s->store, rec, &chain);
+	return snap_mount_of(&s->mount, rec, &chain, ret, err);
+}
+
+static void undo_add(struct snap_service *s, const char *key)
+{
+	struct snap_record *rec = NULL;
+	struct cf_err err;
+
+	if (snap_store_remove(s->store, key, &rec, &err) < 0)
+		return; /* containerd removes it when it finds it does not know it */
+	(void)!snap_dirs_drop(s->dirs, rec->id, &err);
+	snap_record_unref(rec);
+}
+
+static int add(struct snap_service *s, const char *key, const char *parent, enum snap_kind kind,
+               const struct snap_labels *labels, struct snap_mount *ret, struct cf_err *err)
+{
+	cf_cleanup(snap_record_unrefp) struct snap_record *rec = NULL;
+	struct snap_new in = { .key = key,
+		               .parent = parent,
+		               .kind = kind,
+		               .flags = flags_for(s, key, parent, kind),
+		               .labels = labels };
+	int r = snap_store_add(s->store, &in, &rec, err);
+
+	if (r < 0)
+		return r;
+	int64_t like = rec->flags & (SNAP_KATA | SNAP_NULL_EXTRACT) ? 0 : rec->parent_id;
+
+	r = snap_dirs_make(s->dirs, rec->id, like, err);
+	if (r == 0)
+		r = mounts_of(s, rec, ret, err);
+	if (r < 0)
+		undo_add(s, key);
+	return r;
+}
+
+/*
+ * containerd asks for a directory to unpack a layer into. The answer "it exists already" makes it
+ * skip fetching and unpacking: the layer never comes here.
+ */
+static int provide_layer(struct snap_service *s, const char *ref, const char *parent,
+                         struct snap_labels *labels, struct cf_err *err)
+{
+	struct snap_record *known = snap_store_find_ref(s->store, ref, parent);
+	bool is_new;
+	int r = 0;
+
+	if (!known)
+		r = snap_labels_set(labels, SNAP_LABEL_PROXY_MODE, "true", err);
+	if (r == 0 && !known)
+		r = snap_labels_set(labels, SNAP_LABEL_OUR_MODE, "guest-pull", err);
+	if (r == 0 && !known)
+		r = snap_store_add_layer(s->store, ref, parent, labels, &is_new, err);
+	snap_record_unref(known);
+	return r < 0 ? r
+	             : cf_fail(err, CF_ALREADY_EXISTS, "target snapshot \"%s\": already exists",
+	                       ref);
+}
+
+static int prepare(struct snap_service *s, const PrepareRequest *req, struct snap_mount *ret,
+                   struct cf_err *err)
+{
+	cf_cleanup(snap_labels_fini) struct snap_labels labels = { 0 };
+	int r = TAKE_LABELS(req, &labels, err);
+
+	if (r < 0)
+		return r;
+	const char *ref = snap_labels_get(&labels, SNAP_LABEL_REF);
+
+	if (ref && s->mode == SNAP_MODE_GUEST_PULL) {
+		cf_cleanup(cf_freep) char *target = cf_strdup(ref);
+
+		return provide_layer(s, target, req->parent, &labels, err);
+	}
+	return add(s, req->key, req->parent, SNAP_ACTIVE, &labels, ret, err);
+}
+
+static void on_prepare(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	PrepareResponse res = CONTAINERD__SERVICES__SNAPSHOTS__V1__PREPARE_SNAPSHOT_RESPONSE__INIT;
+	cf_cleanup(snap_mount_fini) struct snap_mount m = { 0 };
+	struct mount_msg mm;
+	struct cf_err err;
+
+	if (prepare(user, (const PrepareRequest *)msg, &m, &err) < 0) {
+		rpc_fail_err(call, &err);
+		return;
+	}
+	mount_msg_init(&mm, &m);
+	res.n_mounts = 1;
+	res.mounts = mm.list;
+	rpc_reply(call, &res);
+}
+
+static int view(struct snap_service *s, const ViewRequest *req, struct snap_mount *ret,
+                struct cf_err *err)
+{
+	cf_cleanup(snap_labels_fini) struct snap_labels labels = { 0 };
+	int r = TAKE_LABELS(req, &labels, err);
+
+	return r < 0 ? r : add(s, req->key, req->parent, SNAP_VIEW, &labels, ret, err);
+}
+
+static void on_view(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	ViewResponse res = CONTAINERD__SERVICES__SNAPSHOTS__V1__VIEW_SNAPSHOT_RESPONSE__INIT;
+	cf_cleanup(snap_mount_fini) struct snap_mount m = { 0 };
+	struct mount_msg mm;
+	struct cf_err err;
+
+	if (view(user, (const ViewRequest *)msg, &m, &err) < 0) {
+		rpc_fail_err(call, &err);
+		return;
+	}
+	mount_msg_init(&mm, &m);
+	res.n_mounts = 1;
+	res.mounts = mm.list;
+	rpc_reply(call, &res);
+}
+
+/* ---- reading ---- */
+
+static struct snap_record *find(struct snap_service *s, const char *key, struct cf_err *err)
+{
+	struct snap_record *rec = snap_store_get(s->store, key);
+
+	if (!rec)
+		(void)!cf_fail(err, CF_NOT_FOUND, "snapshot %s does not exist", key);
+	return rec;
+}
+
+static void on_mounts(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	MountsResponse res = CONTAINERD__SERVICES__SNAPSHOTS__V1__MOUNTS_RESPONSE__INIT;
+	cf_cleanup(snap_mount_fini) struct snap_mount m = { 0 };
+	struct snap_service *s = user;
+	struct mount_msg mm;
+	struct cf_err err;
+	cf_cleanup(snap_record_unrefp) struct snap_record *rec =
+		find(s, ((const MountsRequest *)msg)->key, &err);
+
+	if (!rec || mounts_of(s, rec, &m, &err) < 0) {
+		rpc_fail_err(call, &err);
+		return;
+	}
+	mount_msg_init(&mm, &m);
+	res.n_mounts = 1;
+	res.mounts = mm.list;
+	rpc_reply(call, &res);
+}
+
+static void on_stat(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	StatResponse res = CONTAINERD__SERVICES__SNAPSHOTS__V1__STAT_SNAPSHOT_RESPONSE__INIT;
+	struct cf_err err;
+	cf_cleanup(snap_record_unrefp) struct snap_record *rec =
+		find(user, ((const StatRequest *)msg)->key, &err);
+
+	if (!rec) {
+		rpc_fail_err(call, &err);
+		return;
+	}
+	cf_cleanup(info_msg_fini) struct info_msg im;
+
+	info_msg_init(&im, rec);
+	res.info = &im.info;
+	rpc_reply(call, &res);
+}
+
+static bool is_cancelled(void *user)
+{
+	return rpc_cancelled(user);
+}
+
+static int usage(struct snap_service *s, const char *key, struct rpc_call *call, UsageResponse *res,
+                 struct cf_err *err)
+{
+	cf_cleanup(snap_record_unrefp) struct snap_record *rec = find(s, key, err);
+
+	if (!rec)
+		return -(int)err->code;
+	if (rec->kind == SNAP_COMMITTED) {
+		res->size = rec->size;
+		res->inodes = rec->inodes;
+	}
+	if (rec->kind != SNAP_ACTIVE)
+		return 0;
+	return snap_dirs_usage(s->dirs, rec->id, is_cancelled, call, &res->size, &res->inodes, err);
+}
+
+static void on_usage(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	UsageResponse res = CONTAINERD__SERVICES__SNAPSHOTS__V1__USAGE_RESPONSE__INIT;
+	struct cf_err err;
+
+	if (usage(user, ((const UsageRequest *)msg)->key, call, &res, &err) < 0)
+		rpc_fail_err(call, &err);
+	else
+		rpc_reply(call, &res);
+}
+
+/* ---- list ---- */
+
+static void list_select(struct snap_service *s, const struct snap_filter *f, struct snap_list *ret)
+{
+	cf_cleanup(snap_list_fini) struct snap_list all = { 0 };
+	const char *ref, *parent;
+
+	if (snap_filter_is_ref(f, &ref, &parent)) {
+		struct snap_record *rec = snap_store_find_ref(s->store, ref, parent);
+
+		if (rec) {
+			cf_grow(&ret->items, &ret->cap, 1);
+			ret->items[ret->count++] = rec;
+		}
+		return;
+	}
+	snap_store_list(s->store, &all);
+	for (size_t i = 0; i < all.count; i++) {
+		if (!snap_filter_match(f, all.items[i]))
+			continue;
+		cf_grow(&ret->items, &ret->cap, ret->count + 1);
+		ret->items[ret->count++] = snap_record_ref(all.items[i]);
+	}
+}
+
+static int send_page(struct rpc_call *call, struct snap_record **items, size_t count,
+                     struct cf_err *err)
+{
+	ListResponse res = CONTAINERD__SERVICES__SNAPSHOTS__V1__LIST_SNAPSHOTS_RESPONSE__INIT;
+	struct info_msg infos[SNAP_LIST_PAGE];
+	Info *list[SNAP_LIST_PAGE];
+
+	for (size_t i = 0; i < count; i++) {
+		info_msg_init(&infos[i], items[i]);
+		list[i] = &infos[i].info;
+	}
+	res.n_info = count;
+	res.info = list;
+	int r = rpc_send(call, &res, err);
+
+	for (size_t i = 0; i < count; i++)
+		info_msg_fini(&infos[i]);
+	return r;
+}
+
+static int list(struct snap_service *s, struct rpc_call *call, const ListRequest *req,
+                struct cf_err *err)
+{
+	cf_cleanup(snap_filter_freep) struct snap_filter *f = NULL;
+	cf_cleanup(snap_list_fini) struct snap_list found = { 0 };
+	int r = snap_filter_new(req->filters, req->n_filters, &f, err);
+
+	if (r < 0)
+		return r;
+	list_select(s, f, &found);
+	/* Nothing is locked here: the reader may take its time, or call us while it reads. */
+	for (size_t i = 0; r == 0 && i < found.count; i += SNAP_LIST_PAGE)
+		r = send_page(call, found.items + i, CF_MIN(SNAP_LIST_PAGE, found.count - i), err);
+	return r;
+}
+
+static void on_list(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	struct cf_err err;
+
+	if (list(user, call, (const ListRequest *)msg, &err) < 0)
+		rpc_fail_err(call, &err);
+	else
+		rpc_reply(call, NULL);
+}
+
+/* ---- commit, update, remove, cleanup ---- */
+
+/* What is kept of an unpacking that brought no labels: that the layer exists, not its content. */
+static int commit_nothing(struct snap_commit *in, struct snap_labels *labels, struct cf_err *err)
+{
+	int r = snap_labels_set(labels, SNAP_LABEL_PROXY_MODE, "true", err);
+
+	if (r == 0)
+		r = snap_labels_set(labels, SNAP_LABEL_OUR_MODE, "guest-pull", err);
+	in->flags_add = SNAP_GUEST_PULL;
+	in->flags_del = SNAP_NULL_EXTRACT | SNAP_HAS_DIR;
+	return r;
+}
+
+static int commit(struct snap_service *s, struct rpc_call *call, const CommitRequest *req,
+                  struct cf_err *err)
+{
+	cf_cleanup(snap_labels_fini) struct snap_labels labels = { 0 };
+	struct snap_commit in = { .key = req->key,
+		                  .name = req->name,
+		                  .parent = req->parent,
+		                  .labels = &labels,
+		                  .flags_del = SNAP_KATA };
+	cf_cleanup(snap_record_unrefp) struct snap_record *rec = snap_store_get(s->store, req->key);
+	int r = TAKE_LABELS(req, &labels, err);
+
+	if (r == 0 && rec && (rec->flags & SNAP_NULL_EXTRACT))
+		r = commit_nothing(&in, &labels, err);
+	else if (r == 0 && rec && rec->kind == SNAP_ACTIVE)
+		r = snap_dirs_usage(s->dirs, rec->id, is_cancelled, call, &in.size, &in.inodes,
+		                    err);
+	if (r == 0)
+		r = snap_store_commit(s->store, &in, err);
+	if (r == 0 && rec && (in.flags_del & SNAP_HAS_DIR))
+		r = snap_dirs_drop(s->dirs, rec->id, err);
+	return r;
+}
+
+static void on_commit(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	struct cf_err err;
+
+	if (commit(user, call, (const CommitRequest *)msg, &err) < 0)
+		rpc_fail_err(call, &err);
+	else
+		reply_empty(call);
+}
+
+static int update(struct snap_service *s, const UpdateRequest *req, struct snap_record **ret,
+                  struct cf_err *err)
+{
+	cf_cleanup(snap_labels_fini) struct snap_labels labels = { 0 };
+
+	if (!req->info)
+		return cf_fail(err, CF_INVALID_ARGUMENT, "update of nothing");
+	int r = TAKE_LABELS(req->info, &labels, err);
+
+	return r < 0 ? r
+	             : snap_store_update(s->store, req->info->name, &labels,
+	                                 req->update_mask ? req->update_mask->paths : NULL,
+	                                 req->update_mask ? req->update_mask->n_paths : 0, ret,
+	                                 err);
+}
+
+static void on_update(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	UpdateResponse res = CONTAINERD__SERVICES__SNAPSHOTS__V1__UPDATE_SNAPSHOT_RESPONSE__INIT;
+	cf_cleanup(snap_record_unrefp) struct snap_record *rec = NULL;
+	struct cf_err err;
+
+	if (update(user, (const UpdateRequest *)msg, &rec, &err) < 0) {
+		rpc_fail_err(call, &err);
+		return;
+	}
+	cf_cleanup(info_msg_fini) struct info_msg im;
+
+	info_msg_init(&im, rec);
+	res.info = &im.info;
+	rpc_reply(call, &res);
+}
+
+static int remove_key(struct snap_service *s, const char *key, struct cf_err *err)
+{
+	cf_cleanup(snap_record_unrefp) struct snap_record *rec = NULL;
+	int r = snap_store_remove(s->store, key, &rec, err);
+
+	if (r < 0 || !(rec->flags & SNAP_HAS_DIR))
+		return r;
+	r = snap_dirs_drop(s->dirs, rec->id, err);
+	return r == 0 && s->is_sync_remove ? snap_dirs_cleanup(s->dirs, s->store, err) : r;
+}
+
+static void on_remove(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	struct cf_err err;
+
+	if (remove_key(user, ((const RemoveRequest *)msg)->key, &err) < 0)
+		rpc_fail_err(call, &err);
+	else
+		reply_empty(call);
+}
+
+static void on_cleanup(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	struct snap_service *s = user;
+	struct cf_err err;
+
+	(void)msg;
+	if (snap_dirs_cleanup(s->dirs, s->store, &err) < 0)
+		rpc_fail_err(call, &err);
+	else
+		reply_empty(call);
+}
+
+/* ---- health ---- */
+
+static void on_health(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	Grpc__Health__V1__HealthCheckResponse res = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
+	const char *service = ((const Grpc__Health__V1__HealthCheckRequest *)msg)->service;
+	struct snap_service *s = user;
+
+	if (service[0] && !cf_streq(service, s->snapshots.name)) {
+		rpc_fail(call, CF_NOT_FOUND, "no service %s here", service);
+		return;
+	}
+	res.status = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
+	rpc_reply(call, &res);
+}
+
+/* ---- tables ---- */
+
+#define SNAP(x) containerd__services__snapshots__v1__##x##__descriptor
+#define EMPTY   google__protobuf__empty__descriptor
+
+static const struct rpc_method snapshots_methods[] = {
+	{ "Prepare", &SNAP(prepare_snapshot_request), &SNAP(prepare_snapshot_response), on_prepare,
+	  0 },
+	{ "View", &SNAP(view_snapshot_request), &SNAP(view_snapshot_response), on_view, 0 },
+	{ "Mounts", &SNAP(mounts_request), &SNAP(mounts_response), on_mounts, RPC_INLINE },
+	{ "Commit", &SNAP(commit_snapshot_request), &EMPTY, on_commit, 0 },
+	{ "Remove", &SNAP(remove_snapshot_request), &EMPTY, on_remove, 0 },
+	{ "Stat", &SNAP(stat_snapshot_request), &SNAP(stat_snapshot_response), on_stat,
+	  RPC_INLINE },
+	{ "Update", &SNAP(update_snapshot_request), &SNAP(update_snapshot_response), on_update, 0 },
+	{ "List", &SNAP(list_snapshots_request), &SNAP(list_snapshots_response), on_list,
+	  RPC_STREAM },
+	{ "Usage", &SNAP(usage_request), &SNAP(usage_response), on_usage, 0 },
+	{ "Cleanup", &SNAP(cleanup_request), &EMPTY, on_cleanup, 0 },
+};
+
+static const struct rpc_method health_methods[] = {
+	{ "Check", &grpc__health__v1__health_check_request__descriptor,
+	  &grpc__health__v1__health_check_response__descriptor, on_health, RPC_INLINE },
+};
+
+void snap_service_init(struct snap_service *s)
+{
+	s->snapshots =
+		(struct rpc_service){ "containerd.services.snapshots.v1.Snapshots",
+		                      snapshots_methods, CF_ARRAY_LEN(snapshots_methods), s };
+	s->health = (struct rpc_service){ "grpc.health.v1.Health", health_methods,
+		                          CF_ARRAY_LEN(health_methods), s };
+	s->services[0] = &s->snapshots;
+	s->services[1] = &s->health;
+}

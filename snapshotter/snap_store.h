@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * What the snapshotter knows: the records of all snapshots, on disk before they are acknowledged
+ * (SQLite through base/db.h) and in memory for every reading.
+ *
+ *            prepare(key, parent)                  commit(name, key)
+ *   (none) ──────────────────────▶ ACTIVE(key) ─────────────────────▶ COMMITTED(name)
+ *      │     view(key, parent)                    a layer of a guest pull ▲
+ *      ├──────────────────────▶ VIEW(key)                                 │
+ *      └──────────────────────────────────────────────────────────────────┘
+ *   remove(any), only while nobody has it as parent
+ *
+ * Keys and names share one space. A parent is "" or COMMITTED. Ids are never used twice. All calls
+ * may be made from any thread; mutations block until they are durable. Codes and the order of
+ * checks are containerd's (core/snapshots/storage).
+ */
+#include "base/db.h"
+#include "snapshotter/snap_labels.h"
+
+#include <stdatomic.h>
+
+#define SNAP_KEY_MAX   4096u
+#define SNAP_CHAIN_MAX 512u /* layers below a snapshot that are looked at */
+
+enum snap_kind { /* the wire's numbers */
+	         SNAP_VIEW = 1,
+	         SNAP_ACTIVE = 2,
+	         SNAP_COMMITTED = 3,
+};
+
+enum {
+	SNAP_GUEST_PULL = 1u << 0,   /* a layer whose content never comes to this host */
+	SNAP_NULL_EXTRACT = 1u << 1, /* an unpacking that brought no labels; content is not kept */
+	SNAP_HAS_DIR = 1u << 2,      /* has snapshots/<id>/ */
+	SNAP_KATA = 1u << 3,         /* answered with a Kata volume */
+};
+
+/* Never changes once made: share it freely, replace it to change it. */
+struct snap_record {
+	_Atomic unsigned refs;
+	int64_t id, parent_id; /* parent_id 0: none */
+	enum snap_kind kind;
+	unsigned flags;
+	int64_t created_ns, updated_ns; /* since 1970, UTC */
+	int64_t size, inodes;           /* COMMITTED: usage */
+	const char *name, *parent;      /* parent "" when none */
+	size_t label_count;
+	const struct snap_label *labels; /* sorted by key */
+};
+
+struct snap_record *snap_record_ref(struct snap_record *rec);
+struct snap_record *snap_record_unref(struct snap_record *rec); /* NULL is fine; returns NULL */
+CF_DEFINE_CLEANUP(struct snap_record *, snap_record_unref);
+const char *snap_record_label(const struct snap_record *rec, const char *key); /* or NULL */
+
+struct snap_store;
+
+/* @path: the database file; its directory exists and is locked by the caller. */
+cf_must_use int snap_store_open(const char *path, bool relaxed, struct snap_store **ret,
+                                struct cf_err *err);
+struct snap_store *snap_store_close(struct snap_store *st);
+CF_DEFINE_CLEANUP(struct snap_store *, snap_store_close);
+
+/* ---- reading: from memory ---- */
+
+struct snap_record *snap_store_get(struct snap_store *st,
+                                   const char *name); /* a reference, or NULL */
+/* A reference to a layer with this snapshot.ref label and parent, or NULL. */
+struct snap_record *snap_store_find_ref(struct snap_store *st, const char *ref, const char *parent);
+
+struct snap_list {
+	struct snap_record **items;
+	size_t count, cap;
+};
+void snap_list_fini(struct snap_list *l);
+/* All records as of one moment, in no order. */
+void snap_store_list(struct snap_store *st, struct snap_list *ret);
+/* The committed ones below @rec, nearest first, at most SNAP_CHAIN_MAX. */
+void snap_store_chain(struct snap_store *st, const struct snap_record *rec, struct snap_list *ret);
+bool snap_store_has_id(struct snap_store *st, int64_t id);
+size_t snap_store_count(struct snap_store *st);
+void snap_store_stats(struct snap_store *st, struct cf_db_stats *ret);
+
+/* ---- changing: durable when 0 is returned ---- */
+
+struct snap_new {
+	const char *key, *parent;
+	enum snap_kind kind; /* ACTIVE or VIEW */
+	unsigned flags;
+	const struct snap_labels *labels;
+};
+/*
+ * Prepare and View. -CF_NOT_FOUND (parent), -CF_INVALID_ARGUMENT (parent is not committed),
+ * -CF_ALREADY_EXISTS (key).
+ */
+cf_must_use int snap_store_add(struct snap_store *st, const struct snap_new *in,
+                               struct snap_record **ret, struct cf_err *err);
+/*
+ * A layer the guest will pull: one committed record named @ref (or @ref#id when that is taken),
+ * unless there is one for the same @ref and @parent already. Codes as snap_store_add() for the
+ * parent.
+ */
+cf_must_use int snap_store_add_layer(struct snap_store *st, const char *ref, const char *parent,
+                                     const struct snap_labels *labels, bool *ret_is_new,
+                                     struct cf_err *err);
+
+struct snap_commit {
+	const char *key, *name;
+	const char *parent; /* "": as it is */
+	const struct snap_labels *labels;
+	int64_t size, inodes;
+	unsigned flags_add, flags_del;
+};
+/*
+ * -CF_NOT_FOUND (key), -CF_ALREADY_EXISTS (name), -CF_FAILED_PRECONDITION (not active),
+ * -CF_INVALID_ARGUMENT (another parent), then the parent's own.
+ */
+cf_must_use int snap_store_commit(struct snap_store *st, const struct snap_commit *in,
+                                  struct cf_err *err);
+
+/* -CF_NOT_FOUND, -CF_FAILED_PRECONDITION (has children). *ret is what was removed. */
+cf_must_use int snap_store_remove(struct snap_store *st, const char *key, struct snap_record **ret,
+                                  struct cf_err *err);
+
+/*
+ * @paths "labels" or "labels.KEY"; none: all labels are replaced. -CF_NOT_FOUND,
+ * -CF_INVALID_ARGUMENT (any other path; nothing is changed).
+ */
+cf_must_use int snap_store_update(struct snap_store *st, const char *key,
+                                  const struct snap_labels *labels, char *const *paths,
+                                  size_t path_count, struct snap_record **ret, struct cf_err *err);
