@@ -58,6 +58,8 @@ struct guest_container {
 	struct rpc_call *starter;
 	struct rpc_call *remover;
 	struct cf_event *remove_timer;
+	struct cf_event *pause_watch; /* while a pause process gets ready */
+	int pause_fd;                 /* valid with pause_watch */
 	struct guest_process *init;
 	struct guest_process *execs[GUEST_EXECS_MAX];
 	size_t exec_count;

@@ -98,6 +98,14 @@ static void answer_creators(struct guest_container *c, const struct cf_err *err)
 
 /* ---- the end ---- */
 
+static void end_pause_watch(struct guest_container *c)
+{
+	if (!c->pause_watch)
+		return;
+	c->pause_watch = cf_event_free(c->pause_watch);
+	cf_close(&c->pause_fd);
+}
+
 static void container_free(struct guest_container *c)
 {
 	struct guest *g = c->guest;
@@ -108,6 +116,7 @@ static void container_free(struct guest_container *c)
 		at = &(*at)->next;
 	*at = c->next;
 	cf_event_free(c->remove_timer);
+	end_pause_watch(c);
 	guest_process_free(c->init);
 	for (size_t i = 0; i < c->exec_count; i++)
 		guest_process_free(c->execs[i]);
@@ -485,6 +494,23 @@ static void on_pull_end(void *arg, const struct cf_err *failure)
 		fail_creation(c, &err);
 }
 
+static void on_pause_ready(int fd, unsigned what, void *arg)
+{
+	struct guest_container *c = arg;
+	struct cf_err err;
+	char byte;
+	bool ready = read(fd, &byte, 1) == 1;
+
+	(void)what;
+	end_pause_watch(c);
+	if (ready) {
+		created(c);
+		return;
+	}
+	(void)cf_fail(&err, CF_INTERNAL, "the pause process of %s did not get ready", c->id);
+	fail_creation(c, &err);
+}
+
 static int create_pause(struct guest_container *c, struct cf_err *err)
 {
 	cf_cleanup(cf_freep) char *root = cf_asprintf("%s/rootfs", c->bundle);
@@ -493,13 +519,11 @@ static int create_pause(struct guest_container *c, struct cf_err *err)
 
 	r = cf_mkdir_p(root, 0700, err);
 	if (r == 0)
-		r = guest_pause_spawn(c->guest->shares_pids, root, &pid, err);
-	if (r == 0)
-		r = guest_process_adopt(c->init, pid, err);
+		r = guest_pause_spawn(c->guest->shares_pids, root, &pid, &c->pause_fd, err);
 	if (r < 0)
 		return r;
-	created(c);
-	return 0;
+	c->pause_watch = cf_loop_fd(c->guest->loop, c->pause_fd, CF_LOOP_READ, on_pause_ready, c);
+	return guest_process_adopt(c->init, pid, err);
 }
 
 static int create_from_image(struct guest_container *c, struct cf_err *err)

@@ -14,36 +14,54 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int spawn(const char *root, pid_t *ret, struct cf_err *err)
+#define READY_FD 3 /* in the new process */
+
+static int spawn(const char *root, pid_t *ret, int *ret_ready, struct cf_err *err)
 {
 	const char *const argv[] = { "/proc/self/exe", GUEST_PAUSE_ROLE, root, NULL };
 	const char *const env[] = { NULL };
+	int ready[2];
 	struct cf_proc_opts opts = {
 		.argv = argv,
 		.env = env,
 		.stdin_fd = -1,
 		.stdout_fd = -1,
 		.stderr_fd = -1,
+		.fds = &ready[1],
+		.fd_count = 1,
 		.new_session = true,
 	};
+	int r;
 
-	return cf_proc_spawn(&opts, ret, err);
+	if (pipe2(ready, O_CLOEXEC) < 0)
+		return cf_fail_errno(err, errno, "pipe");
+	r = cf_proc_spawn(&opts, ret, err);
+	cf_close(&ready[1]);
+	if (r < 0)
+		cf_close(&ready[0]);
+	else
+		*ret_ready = ready[0];
+	return r;
 }
 
-int guest_pause_spawn(bool new_pids, const char *root, pid_t *ret, struct cf_err *err)
+int guest_pause_spawn(bool new_pids, const char *root, pid_t *ret, int *ret_ready,
+                      struct cf_err *err)
 {
 	cf_cleanup(cf_closep) int own = -1;
 	int r;
 
 	if (!new_pids)
-		return spawn(root, ret, err);
+		return spawn(root, ret, ret_ready, err);
 	own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
 	if (own < 0 || unshare(CLONE_NEWPID) < 0)
 		return cf_fail_errno(err, errno, "new pid namespace");
-	r = spawn(root, ret, err);
-	/* Only our next children are meant: put back where they go. */
-	if (setns(own, CLONE_NEWPID) < 0)
+	r = spawn(root, ret, ret_ready, err);
+	/* Only this one child is meant: the next ones are to be where we are. */
+	if (setns(own, CLONE_NEWPID) < 0) {
+		if (r == 0)
+			cf_close(ret_ready);
 		return cf_fail_errno(err, errno, "back to our pid namespace");
+	}
 	return r;
 }
 
@@ -77,11 +95,13 @@ int guest_pause_main(int argc, char **argv)
 	sigset_t all;
 	int signo;
 
+	sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, NULL);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (argc != 3 || !hide_files(argv[2]) || !drop_capabilities())
 		return 1;
-	sigfillset(&all);
-	(void)sigprocmask(SIG_SETMASK, &all, NULL);
+	if (write(READY_FD, "", 1) != 1 || close(READY_FD) < 0)
+		return 1;
 	while (sigwait(&all, &signo) == 0) {
 		if (signo == SIGTERM || signo == SIGINT)
 			return 0;

@@ -12,7 +12,11 @@
 
 #define GUEST_PAUSE_ROLE "pause-process" /* argv[1] of that role */
 
-/* @new_pids: PID 1 of a new pid namespace. @root: an empty directory. The caller reaps it. */
-cf_must_use int guest_pause_spawn(bool new_pids, const char *root, pid_t *ret, struct cf_err *err);
+/*
+ * @new_pids: PID 1 of a new pid namespace. @root: an empty directory. The caller reaps it.
+ * *ret_ready: the caller's; gives one byte as soon as signals find the process prepared, or just ends.
+ */
+cf_must_use int guest_pause_spawn(bool new_pids, const char *root, pid_t *ret, int *ret_ready,
+                                  struct cf_err *err);
 /* The role's body; @argv[2] is the empty directory. Returns the exit status. */
 int guest_pause_main(int argc, char **argv);

@@ -383,7 +383,7 @@ int main(int argc, char **argv)
 
 	guest_boot_stdio();
 	if (argc > 1 && cf_streq(argv[1], GUEST_PAUSE_ROLE))
-		return guest_pause_main(argc, argv);
+		_exit(guest_pause_main(argc, argv)); /* it has nothing to tidy up with */
 	is_first = guest_boot_is_first();
 	cf_log_init("coffer-init");
 	(void)signal(SIGPIPE, SIG_IGN);

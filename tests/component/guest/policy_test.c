@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the host asks and does not get, at the real coffer-init; and what it gets back after a break. */
+#include "tests/component/guest/guest_fixture.h"
+
+#define NEED_ROOT()                                                                                \
+	do {                                                                                       \
+		if (!fx_can_run())                                                                 \
+			SKIP("needs root, crun and a static busybox");                             \
+	} while (0)
+
+CF_TEST(guest_without_initdata_serves_health_alone)
+{
+	Grpc__CheckRequest check = GRPC__CHECK_REQUEST__INIT;
+	Grpc__GuestDetailsRequest details = GRPC__GUEST_DETAILS_REQUEST__INIT;
+	Grpc__SetPolicyRequest policy = GRPC__SET_POLICY_REQUEST__INIT;
+	struct ttrpc_req call = {
+		.service = "grpc.Health",
+		.method = "Check",
+		.msg = &check.base,
+		.out = &grpc__health_check_response__descriptor,
+		.timeout_ms = FX_WAIT_MS,
+	};
+	struct fx *f = cf_zalloc(sizeof(*f));
+	struct cf_err err;
+
+	NEED_ROOT();
+	f->dir = cf_test_tmpdir();
+	fx_start_cdh(f);
+	fx_spawn(f, false, NULL);
+	EXPECT_OK(ttrpc_call(f->client, &call, NULL, &err), &err);
+	EXPECT_FAILS(fx_sandbox(f, false, &err), CF_UNAVAILABLE);
+	EXPECT(strstr(err.msg, "no initdata"));
+	EXPECT_FAILS(fx_call(f, "GetGuestDetails", &details,
+	                     &grpc__guest_details_response__descriptor, NULL, &err),
+	             CF_UNAVAILABLE);
+	EXPECT_FAILS(fx_empty(f, "SetPolicy", &policy, &err), CF_UNAVAILABLE);
+	fx_stop(f);
+}
+
+CF_TEST(policy_refusals_reach_the_caller)
+{
+	static const char policy[] = "[[container]]\nimage = \"test/app\"\n"
+				     "args = [\"/bin/true\"]\n"
+				     "[[container]]\nimage = \"test/secret\"\n"
+				     "encrypted = \"required\"\nargs = [\"/bin/true\"]\n"
+				     "[[container]]\nimage = \"test/twin\"\n"
+				     "encrypted = \"required\"\nargs = [\"/bin/true\"]\n";
+	struct fx_container *c;
+	struct cf_err err;
+	struct fx *f;
+
+	NEED_ROOT();
+	f = fx_start(policy);
+	EXPECT_OK(fx_sandbox(f, false, &err), &err);
+
+	/* another image: not even pulled */
+	c = fx_container("app-1", "test/other");
+	fx_arg(c, "/bin/true");
+	EXPECT_FAILS(fx_create(f, c, &err), CF_PERMISSION_DENIED);
+	EXPECT(strstr(err.msg, "test/other"));
+	EXPECT_INT(atomic_load(&f->pulls), 0);
+	fx_container_free(c);
+
+	/* other arguments */
+	c = fx_container("app-1", "test/app");
+	fx_arg(c, "cat");
+	fx_arg(c, "/secret");
+	EXPECT_FAILS(fx_create(f, c, &err), CF_PERMISSION_DENIED);
+	EXPECT(strstr(err.msg, "[\"cat\", \"/secret\"]"));
+	fx_container_free(c);
+
+	/* the plain twin of an encrypted image */
+	c = fx_container("app-1", "test/twin");
+	fx_arg(c, "/bin/true");
+	EXPECT_FAILS(fx_create(f, c, &err), CF_PERMISSION_DENIED);
+	EXPECT(strstr(err.msg, "encrypted"));
+	fx_container_free(c);
+
+	/* nothing is left of them, and the right ones run */
+	c = fx_container("app-1", "test/secret");
+	fx_arg(c, "/bin/true");
+	EXPECT_OK(fx_create(f, c, &err), &err);
+	fx_container_free(c);
+	c = fx_container("app-2", "test/app");
+	fx_arg(c, "/bin/true");
+	EXPECT_OK(fx_create(f, c, &err), &err);
+	fx_container_free(c);
+	fx_stop(f);
+}
+
+CF_TEST(failed_pull_is_told_and_leaves_nothing)
+{
+	struct fx_container *c;
+	struct cf_err err;
+	struct fx *f;
+	cf_cleanup(cf_freep) char *bundle = NULL;
+
+	NEED_ROOT();
+	f = fx_start(NULL);
+	EXPECT_OK(fx_sandbox(f, false, &err), &err);
+	c = fx_container("app-1", "test/missing");
+	fx_arg(c, "/bin/true");
+	EXPECT_FAILS(fx_create(f, c, &err), CF_NOT_FOUND);
+	EXPECT_STR(err.msg, "image test/missing: manifest unknown");
+	bundle = cf_asprintf("%s/state/app-1", f->dir);
+	EXPECT(access(bundle, F_OK) < 0);
+	fx_container_free(c);
+	fx_stop(f);
+}
+
+CF_TEST(root_that_is_no_image_is_refused)
+{
+	struct fx_container *c;
+	struct cf_err err;
+	struct fx *f;
+
+	NEED_ROOT();
+	f = fx_start(NULL);
+	EXPECT_OK(fx_sandbox(f, false, &err), &err);
+	c = fx_container("app-1", "test/app");
+	fx_arg(c, "/bin/true");
+	c->req.n_storages = 0;
+	EXPECT_FAILS(fx_create(f, c, &err), CF_PERMISSION_DENIED);
+	fx_container_free(c);
+	fx_stop(f);
+}
+
+CF_TEST(creation_repeated_after_a_break_rejoins_the_running_pull)
+{
+	struct fx_container *c;
+	struct ttrpc_req call = {
+		.service = "grpc.AgentService",
+		.method = "CreateContainer",
+		.out = &google__protobuf__empty__descriptor,
+		.timeout_ms = 300,
+	};
+	struct cf_err err;
+	struct fx *f;
+
+	NEED_ROOT();
+	f = fx_start(NULL);
+	EXPECT_OK(fx_sandbox(f, false, &err), &err);
+	c = fx_container("app-1", "test/plain");
+	fx_shell(c, "echo hello");
+	call.msg = &c->req.base;
+	atomic_store(&f->is_slow, true);
+	/* the first caller gives up */
+	EXPECT_FAILS(ttrpc_call(f->client, &call, NULL, &err), CF_DEADLINE_EXCEEDED);
+	/* another one with other wishes does not get in between */
+	c->args[2] = fx_str(c, "echo other");
+	EXPECT_FAILS(fx_create(f, c, &err), CF_ALREADY_EXISTS);
+	c->args[2] = fx_str(c, "echo hello");
+	/* the connection breaks as well */
+	ttrpc_client_free(f->client);
+	fx_connect(f);
+	cf_loop_post(f->loop, fx_release_now, f);
+	EXPECT_OK(fx_create(f, c, &err), &err);
+	EXPECT_INT(atomic_load(&f->pulls), 1);
+	EXPECT_OK(fx_start_container(f, "app-1", &err), &err);
+	EXPECT_INT(fx_wait(f, "app-1", "app-1", &err), 0);
+	fx_container_free(c);
+	fx_stop(f);
+}
+
+CF_TEST(removal_of_a_container_that_is_being_created_ends_it)
+{
+	struct fx_container *c;
+	struct ttrpc_req call = {
+		.service = "grpc.AgentService",
+		.method = "CreateContainer",
+		.out = &google__protobuf__empty__descriptor,
+		.timeout_ms = 300,
+	};
+	struct cf_err err;
+	struct fx *f;
+
+	NEED_ROOT();
+	f = fx_start(NULL);
+	EXPECT_OK(fx_sandbox(f, false, &err), &err);
+	c = fx_container("app-1", "test/plain");
+	fx_shell(c, "echo hello");
+	call.msg = &c->req.base;
+	atomic_store(&f->is_slow, true);
+	EXPECT_FAILS(ttrpc_call(f->client, &call, NULL, &err), CF_DEADLINE_EXCEEDED);
+	/* its pull still runs: the answer comes when that ends */
+	Grpc__RemoveContainerRequest req = GRPC__REMOVE_CONTAINER_REQUEST__INIT;
+	req.container_id = c->req.container_id;
+	call.method = "RemoveContainer";
+	call.msg = &req.base;
+	EXPECT_FAILS(ttrpc_call(f->client, &call, NULL, &err), CF_DEADLINE_EXCEEDED);
+	cf_loop_post(f->loop, fx_release_now, f);
+	call.timeout_ms = FX_WAIT_MS;
+	if (ttrpc_call(f->client, &call, NULL, &err) < 0) /* gone already, or just going */
+		EXPECT(err.code == CF_NOT_FOUND);
+	EXPECT_OK(fx_create(f, c, &err), &err);
+	fx_container_free(c);
+	fx_stop(f);
+}
+
+/* ---- streams that the policy withholds ---- */
+
+CF_TEST(withheld_output_looks_ended_and_does_not_hold_up_the_process)
+{
+	/* more than a pipe holds */
+	static const char policy[] =
+		"[[container]]\nimage = \"test/app\"\nlogs = false\n"
+		"args = [\"/bin/sh\", \"-c\", \"yes | head -c 1000000; exit 3\"]\n";
+	Grpc__WriteStreamRequest write = GRPC__WRITE_STREAM_REQUEST__INIT;
+	struct fx_container *c;
+	struct cf_err err;
+	struct fx *f;
+	char *out;
+
+	NEED_ROOT();
+	f = fx_start(policy);
+	EXPECT_OK(fx_sandbox(f, false, &err), &err);
+	c = fx_container("app-1", "test/app");
+	fx_shell(c, "yes | head -c 1000000; exit 3");
+	EXPECT_OK(fx_create(f, c, &err), &err);
+	EXPECT_OK(fx_start_container(f, "app-1", &err), &err);
+	out = fx_read_all(f, "ReadStdout", "app-1", "app-1");
+	EXPECT_STR(out, "");
+	EXPECT_INT(fx_wait(f, "app-1", "app-1", &err), 3);
+	write.container_id = c->req.container_id;
+	write.exec_id = c->req.container_id;
+	EXPECT_FAILS(fx_call(f, "WriteStdin", &write, &grpc__write_stream_response__descriptor,
+	                     NULL, &err),
+	             CF_PERMISSION_DENIED);
+	free(out);
+	fx_container_free(c);
+	fx_stop(f);
+}
+
+CF_TEST(much_output_comes_whole)
+{
+	static const char policy[] =
+		"[[container]]\nimage = \"test/app\"\n"
+		"args = [\"/bin/sh\", \"-c\", \"yes 0123456 | head -c 8000000\"]\n";
+	struct fx_container *c;
+	struct cf_err err;
+	struct fx *f;
+	char *out;
+
+	NEED_ROOT();
+	f = fx_start(policy);
+	EXPECT_OK(fx_sandbox(f, false, &err), &err);
+	c = fx_container("app-1", "test/app");
+	fx_shell(c, "yes 0123456 | head -c 8000000");
+	EXPECT_OK(fx_create(f, c, &err), &err);
+	EXPECT_OK(fx_start_container(f, "app-1", &err), &err);
+	out = fx_read_all(f, "ReadStdout", "app-1", "app-1");
+	EXPECT_INT(strlen(out), 8000000);
+	EXPECT_INT(fx_wait(f, "app-1", "app-1", &err), 0);
+	free(out);
+	fx_container_free(c);
+	fx_stop(f);
+}
