@@ -107,6 +107,12 @@ struct oci_source *oci_source_free(struct oci_source *src)
 	return NULL;
 }
 
+void oci_source_set_cancel(struct oci_source *src, int fd)
+{
+	if (src->ops->set_cancel)
+		src->ops->set_cancel(src, fd);
+}
+
 const struct oci_ref *oci_source_ref(const struct oci_source *src)
 {
 	return src->is_registry ? &src->ref : NULL;

@@ -47,6 +47,9 @@ cf_must_use int oci_source_dup(const struct oci_source *src, struct oci_source *
 struct oci_source *oci_source_free(struct oci_source *src);
 CF_DEFINE_CLEANUP(struct oci_source *, oci_source_free);
 
+/* From now on calls end when @fd is readable or hung up, in place of what the configuration said. */
+void oci_source_set_cancel(struct oci_source *src, int fd);
+
 /* The reference as it was written, expanded; NULL for a layout. Borrowed. */
 const struct oci_ref *oci_source_ref(const struct oci_source *src);
 /* Directory and tag ("" for none) of a layout; NULL for a registry. Borrowed. */

@@ -6,6 +6,7 @@
 struct oci_source_ops {
 	int (*dup)(const struct oci_source *src, struct oci_source **ret, struct cf_err *err);
 	void (*free)(struct oci_source *src);
+	void (*set_cancel)(struct oci_source *src, int fd); /* NULL: nothing waits for long */
 	/* Unchecked bytes, at most OCI_MANIFEST_SIZE_MAX. */
 	int (*document)(struct oci_source *src, const char *target, struct oci_document_bytes *ret,
 	                struct cf_err *err);

@@ -662,8 +662,14 @@ static int registry_put_document(struct oci_source *src, const char *media_type,
 	return r < 0 ? cf_wrap(err, r, "push manifest") : 0;
 }
 
+static void registry_set_cancel(struct oci_source *src, int fd)
+{
+	((struct registry *)src)->config.cancel_fd = fd;
+}
+
 static const struct oci_source_ops registry_ops = {
 	.dup = registry_dup,
+	.set_cancel = registry_set_cancel,
 	.free = registry_free,
 	.document = registry_document,
 	.blob = registry_blob,
