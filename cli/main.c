@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
+#include "cli/cmds_image.h"
 #include "cli/cmds_kbs.h"
 #include "cli/image_layer_cmd.h"
 
@@ -12,6 +13,7 @@ static const struct cli_command attest[] = {
 
 static const struct cli_command image[] = {
 	{ "layer", "build an EROFS image from one layer", cli_image_layer, NULL },
+	{ "pull", "check, decrypt and unpack an image as a guest would", cli_image_pull, NULL },
 	{ 0 },
 };
 
