@@ -11,17 +11,18 @@
 #include "vmm-glue/shim/vmm.h"
 
 #define POD_NET_LINKS_MAX  8u /* NICs of one pod */
-#define POD_NET_ROUTES_MAX 256u
 #define POD_NET_TAP_PREFIX "cftap"
 
 struct pod_net;
 
 /*
- * Blocks; forks into the namespace. @mode: "tc", "bridge", "user" or "none"; the last two read
- * nothing and give no NIC. Return: 0, -CF_NOT_FOUND (no such namespace), -CF_RESOURCE_EXHAUSTED, …
+ * Blocks; the calling thread is in the namespace meanwhile. @mode: "tc", "bridge", "user" or "none".
+ * "user" reads nothing and gives the one NIC of QEMU's user networking; "none", and the first two
+ * without a namespace, give none: *ret stays NULL.
+ * Return: 0, -CF_NOT_FOUND (no such namespace), -CF_RESOURCE_EXHAUSTED, …
  */
-cf_must_use int pod_net_open(const char *netns, const char *mode, const char *sandbox_id,
-                             struct pod_net **ret, struct cf_err *err);
+cf_must_use int pod_net_open(const char *netns, const char *mode, struct pod_net **ret,
+                             struct cf_err *err);
 /* Closes the taps and removes what was made; a vanished namespace is fine. */
 struct pod_net *pod_net_free(struct pod_net *n);
 
@@ -32,5 +33,5 @@ Grpc__Routes *pod_net_routes(const struct pod_net *n);
 Grpc__ARPNeighbors *pod_net_neighbors(const struct pod_net *n);
 /* Names of the links that we made, for the state file. */
 void pod_net_links(const struct pod_net *n, struct cf_strv *ret);
-/* Removes one such link, in @netns or here when NULL; errors are nothing to be done about. */
+/* Removes one such link; NULL and errors are nothing to be done about. */
 void pod_net_remove_link(const char *netns, const char *name);

@@ -214,8 +214,8 @@ int sandbox_boot(struct sandbox *sb, const struct bundle *b, struct cf_err *err)
 	r = sandbox_reap(sb->dir, err); /* of an earlier life of this id */
 	if (r == 0)
 		r = cf_mkdir_p(sb->dir, 0700, err);
-	if (r == 0 && netns && ops && ops->has_own_network)
-		r = pod_net_open(netns, config->network, sb->id, &sb->net, err);
+	if (r == 0 && ops && ops->has_own_network)
+		r = pod_net_open(netns, config->network, &sb->net, err);
 	if (r == 0)
 		r = boot_machine(sb, b, netns, err);
 	if (r < 0)
