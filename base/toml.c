@@ -244,7 +244,7 @@ static bool is_bare(char c)
 	       c == '_' || c == '-';
 }
 
-static void add_basic(struct cf_buf *b, const char *text)
+void cf_toml_add_line(struct cf_buf *b, const char *text)
 {
 	cf_buf_add_byte(b, '"');
 	for (; *text; text++) {
@@ -275,7 +275,7 @@ void cf_toml_add_key(struct cf_buf *b, const char *key)
 	if (*key && !*p)
 		cf_buf_add_str(b, key);
 	else
-		add_basic(b, key);
+		cf_toml_add_line(b, key);
 }
 
 /* A literal block holds its text unchanged, so it must contain nothing that the reader would alter. */
@@ -297,7 +297,7 @@ static bool fits_literal(const char *text)
 void cf_toml_add_string(struct cf_buf *b, const char *text)
 {
 	if (!fits_literal(text)) {
-		add_basic(b, text);
+		cf_toml_add_line(b, text);
 		return;
 	}
 	cf_buf_add_str(b, "'''\n");

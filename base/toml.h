@@ -92,3 +92,5 @@ void cf_toml_add_key(struct cf_buf *b, const char *key);
  * exactly, everything else a "basic" string with escapes. @text must be UTF-8 without NUL.
  */
 void cf_toml_add_string(struct cf_buf *b, const char *text);
+/* As a "basic" string on one line, whatever it holds: for a document that goes into another. */
+void cf_toml_add_line(struct cf_buf *b, const char *text);

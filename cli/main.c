@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/attest_show_cmd.h"
 #include "cli/cli.h"
 #include "cli/cmds_image.h"
 #include "cli/cmds_kbs.h"
 #include "cli/image_layer_cmd.h"
+#include "cli/initdata_cmd.h"
 
 #include <signal.h>
 
 static const struct cli_command attest[] = {
+	{ "show", "what TEE is here, and what it can show", cli_attest_show, NULL },
 	{ "verify", "judge evidence in a file, offline", cli_attest_verify, NULL },
 	{ 0 },
 };
@@ -17,10 +20,17 @@ static const struct cli_command image[] = {
 	{ 0 },
 };
 
+static const struct cli_command initdata[] = {
+	{ "new", "write the measured configuration of a guest", cli_initdata_new, NULL },
+	{ "digest", "the digest under which a key broker lists it", cli_initdata_digest, NULL },
+	{ 0 },
+};
+
 /* One row a command; a helper table for commands with subcommands. */
 static const struct cli_command root[] = {
 	{ "attest", "evidence: what it proves, and why it was refused", NULL, attest },
 	{ "image", "images and their layers", NULL, image },
+	{ "initdata", "the measured configuration of a guest", NULL, initdata },
 	{ "version", "what this is and what it was built with", cli_version, NULL },
 	{ 0 },
 };

@@ -202,17 +202,15 @@ static struct guest_helper *start_helper(struct app *a, const char *program, con
 /* Configuration comes from initdata; a file is named only when initdata has it. */
 static void start_helpers(struct app *a, const struct options *o)
 {
-	cf_cleanup(cf_freep) char *aa = cf_asprintf("%s/initdata/aa.toml", o->run_dir);
 	cf_cleanup(cf_freep) char *cdh = cf_asprintf("%s/initdata/cdh.toml", o->run_dir);
 	cf_cleanup(cf_freep) char *text = cf_asprintf("%s/initdata/initdata.toml", o->run_dir);
 	cf_cleanup(cf_freep) char *aa_sock =
 		cf_asprintf("%s/attestation-agent/attestation-agent.sock", o->run_dir);
 	cf_cleanup(cf_freep) char *cdh_sock = cf_asprintf("%s/cdh.sock", o->run_dir);
-	const char *aa_args[] = { "--initdata_toml", text, "--config", aa, NULL };
+	/* --guest: attestd's configuration is that text's aa.toml and nothing else. */
+	const char *aa_args[] = { "--guest", "--initdata_toml", text, NULL };
 	const char *cdh_args[] = { "--config", cdh, NULL };
 
-	if (access(aa, F_OK) < 0)
-		aa_args[2] = NULL;
 	if (access(cdh, F_OK) < 0)
 		cdh_args[0] = NULL;
 	a->attestd = start_helper(a, o->attestd, "coffer-attestd", aa_sock, aa_args);
