@@ -10,7 +10,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <grpc/byte_buffer.h>
+#include <grpc/grpc.h>
 #include <grpc/grpc_posix.h>
+#include <grpc/grpc_security.h>
+#include <grpc/slice.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/log.h>
 #include <pthread.h>
@@ -608,15 +612,23 @@ static void close_listeners(struct rpc_grpc_server *srv)
 
 /* ---- life ---- */
 
+static grpc_arg int_arg(const char *key, int value)
+{
+	/* Core takes the key without const and does not write to it. */
+	return (grpc_arg){ .type = GRPC_ARG_INTEGER,
+		           .key = (char *)(uintptr_t)key,
+		           .value.integer = value };
+}
+
 static void make_core(struct rpc_grpc_server *srv)
 {
 	grpc_arg args[] = {
-		rpc_grpc_int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RPC_MESSAGE_MAX),
-		rpc_grpc_int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, RPC_MESSAGE_MAX),
-		rpc_grpc_int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, RPC_GRPC_STREAMS_MAX),
+		int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RPC_MESSAGE_MAX),
+		int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, RPC_MESSAGE_MAX),
+		int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, RPC_GRPC_STREAMS_MAX),
 		/* containerd's client may ping an idle connection. */
-		rpc_grpc_int_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000),
-		rpc_grpc_int_arg(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+		int_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000),
+		int_arg(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
 	};
 	grpc_channel_args list = { CF_ARRAY_LEN(args), args };
 

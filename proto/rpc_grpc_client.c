@@ -3,6 +3,11 @@
 #include "proto/rpc_grpc.h"
 #include "proto/rpc_grpc_core.h"
 
+#include <grpc/byte_buffer.h>
+#include <grpc/byte_buffer_reader.h>
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <grpc/slice.h>
 #include <grpc/support/time.h>
 
 #define META_MAX 16
@@ -39,14 +44,22 @@ int rpc_grpc_unpack(const ProtobufCMessageDescriptor *type, grpc_byte_buffer *in
 	return r;
 }
 
+static grpc_arg int_arg(const char *key, int value)
+{
+	/* Core takes the key without const and does not write to it. */
+	return (grpc_arg){ .type = GRPC_ARG_INTEGER,
+		           .key = (char *)(uintptr_t)key,
+		           .value.integer = value };
+}
+
 int rpc_grpc_client_new(const char *path, struct rpc_grpc_client **ret, struct cf_err *err)
 {
 	rpc_grpc_core_init();
 	grpc_arg args[] = {
-		rpc_grpc_int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RPC_MESSAGE_MAX),
-		rpc_grpc_int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, RPC_MESSAGE_MAX),
+		int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RPC_MESSAGE_MAX),
+		int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, RPC_MESSAGE_MAX),
 		/* Each client a connection of its own, also two in one process. */
-		rpc_grpc_int_arg(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
+		int_arg(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
 	};
 	grpc_channel_args list = { CF_ARRAY_LEN(args), args };
 	cf_cleanup(cf_freep) char *target = cf_asprintf("unix:%s", path);

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fd.h"
 #include "base/str.h"
-#include "proto/ttrpc.h"
-#include "proto/ttrpc_conn.h"
-#include "proto/vserial.h"
+#include "proto/ttrpc_session.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -13,57 +11,6 @@
 
 #define ACCEPTS_PER_EVENT 16
 
-/*
- * Who owns a call: the handler until it answers, then the loop, which frees it in on_woken(). When
- * its connection goes first ("detached"), whoever answers frees it.
- */
-struct scall {
-	struct rpc_call head; /* first: handlers see only this */
-	struct sconn *conn;   /* a reference */
-	const struct rpc_method *method;
-	void *user;
-	ProtobufCMessage *req;
-	struct ttrpc_meta *meta; /* owned texts */
-	size_t meta_count;
-	uint32_t id;
-	int64_t started_us;
-	struct cf_event *deadline;  /* loop thread */
-	struct scall *next, **link; /* of conn->calls; loop thread */
-	_Atomic bool is_expired;
-
-	/* under the connection's lock */
-	bool is_answered;
-	enum cf_code code;
-	struct scall *next_ended;
-};
-
-struct sconn {
-	struct ttrpc_conn conn;   /* first */
-	struct ttrpc_server *srv; /* loop thread; NULL once detached */
-	struct sconn *next, **link;
-	struct port *port; /* NULL over sockets */
-	size_t payload_max;
-	struct ttrpc_peer peer;
-	uint32_t last_id;
-	struct scall *calls;
-	size_t call_count;
-
-	/* under the connection's lock */
-	struct scall *ended;
-	bool is_detached;
-};
-
-/* A virtio-serial port: either it waits for the host's mark itself, or a session has it. */
-struct port {
-	struct ttrpc_server *srv;
-	int fd;
-	int edge_fd;         /* while waiting */
-	struct cf_event *ev; /* while waiting */
-	struct vserial_sync sync;
-	struct sconn *session;
-	struct port *next;
-};
-
 struct listener {
 	struct ttrpc_server *srv;
 	int fd;
@@ -72,27 +19,12 @@ struct listener {
 	struct listener *next;
 };
 
-struct ttrpc_server {
-	struct ttrpc_server_opts opts;
-	struct listener *listeners;
-	struct port *ports;
-	struct sconn *conns;
-	size_t conn_count;
-	size_t call_count;
-	bool is_draining;
-};
-
 static int64_t now_us(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-static struct sconn *sconn_of(struct ttrpc_conn *c)
-{
-	return (struct sconn *)c;
 }
 
 static struct scall *scall_of(struct rpc_call *call)
@@ -488,7 +420,7 @@ static struct scall *let_go(struct sconn *conn)
 	return ended;
 }
 
-static void detach(struct sconn *conn)
+void ttrpc_session_detach(struct sconn *conn)
 {
 	struct ttrpc_server *srv = conn->srv;
 
@@ -505,17 +437,14 @@ static void detach(struct sconn *conn)
 	ttrpc_conn_unref(&conn->conn);
 }
 
-static void port_wait(struct port *p);
-static void on_mark(struct ttrpc_conn *c);
-
 static void on_lost(struct ttrpc_conn *c, const struct cf_err *why)
 {
 	struct port *p = sconn_of(c)->port;
 
 	(void)why;
-	detach(sconn_of(c));
+	ttrpc_session_detach(sconn_of(c));
 	if (p)
-		port_wait(p);
+		ttrpc_port_wait(p);
 }
 
 static void conn_destroy(struct ttrpc_conn *c)
@@ -524,12 +453,12 @@ static void conn_destroy(struct ttrpc_conn *c)
 	free(sconn_of(c));
 }
 
-static const struct ttrpc_conn_ops conn_ops = {
+const struct ttrpc_conn_ops ttrpc_session_ops = {
 	.frame = on_frame,
 	.woken = on_woken,
 	.wants = conn_wants,
 	.lost = on_lost,
-	.mark = on_mark,
+	.mark = ttrpc_port_on_mark,
 	.destroy = conn_destroy,
 };
 
@@ -553,7 +482,7 @@ static bool is_allowed(const struct ttrpc_server *srv, const struct ttrpc_peer *
 	return !is_unix || peer->uid == 0 || peer->uid == geteuid();
 }
 
-static void sconn_add(struct ttrpc_server *srv, struct sconn *conn)
+void ttrpc_session_add(struct ttrpc_server *srv, struct sconn *conn)
 {
 	conn->srv = srv;
 	conn->next = srv->conns;
@@ -581,154 +510,15 @@ int ttrpc_server_add_conn(struct ttrpc_server *srv, int fd_take, struct cf_err *
 
 	conn->peer = peer;
 	conn->payload_max = srv->opts.payload_max;
-	int r = ttrpc_conn_init(&conn->conn, &conn_ops, srv->opts.loop, cf_take_fd(&fd), false,
-	                        conn->payload_max, err);
+	int r = ttrpc_conn_init(&conn->conn, &ttrpc_session_ops, srv->opts.loop, cf_take_fd(&fd),
+	                        false, conn->payload_max, err);
 
 	if (r < 0) {
 		free(conn);
 		return r;
 	}
-	sconn_add(srv, conn);
+	ttrpc_session_add(srv, conn);
 	return 0;
-}
-
-/* ---- ports ---- */
-
-/* A session of its own for each mark: what the one before left behind cannot reach it. */
-static int port_serve(struct port *p, struct cf_view rest, struct cf_err *err)
-{
-	cf_cleanup(cf_closep) int fd = fcntl(p->fd, F_DUPFD_CLOEXEC, 3);
-
-	if (fd < 0)
-		return cf_fail_errno(err, errno, "virtio-serial");
-	struct sconn *conn = cf_zalloc(sizeof(*conn));
-
-	conn->peer = (struct ttrpc_peer){ .uid = (uid_t)-1, .gid = (gid_t)-1, .pid = -1 };
-	conn->payload_max = p->srv->opts.payload_max;
-	conn->port = p;
-	int r = ttrpc_conn_init(&conn->conn, &conn_ops, p->srv->opts.loop, cf_take_fd(&fd), true,
-	                        conn->payload_max, err);
-
-	if (r < 0) {
-		free(conn);
-		return r;
-	}
-	conn->conn.reader.has_marks = true;
-	ttrpc_reader_put(&conn->conn.reader, rest);
-	cf_buf_add_str(&conn->conn.pending, VSERIAL_MARK);
-	p->session = conn;
-	sconn_add(p->srv, conn);
-	ttrpc_conn_resume(&conn->conn);
-	return 0;
-}
-
-static void port_rest(struct port *p)
-{
-	p->ev = cf_event_free(p->ev);
-	cf_close(&p->edge_fd);
-}
-
-/* One read while waiting. 1: a session began or more may come; 0: nothing for now. */
-static int port_read_some(struct port *p, struct cf_err *err)
-{
-	uint8_t buf[4096];
-	bool is_synced;
-	ssize_t n = read(p->fd, buf, sizeof(buf));
-
-	if (n < 0 && errno == EINTR)
-		return 1;
-	/* 0 or EIO: nobody has the host's end open. */
-	if (n == 0 || (n < 0 && (errno == EAGAIN || errno == EIO)))
-		return 0;
-	if (n < 0)
-		return cf_fail_errno(err, errno, "virtio-serial");
-	struct cf_view in = cf_view(buf, (size_t)n);
-	size_t used = vserial_sync_feed(&p->sync, in, &is_synced);
-
-	if (!is_synced)
-		return 1;
-	port_rest(p);
-	int r = port_serve(p, cf_view_sub(in, used, in.size), err);
-
-	return r < 0 ? r : 1;
-}
-
-static int port_read(struct port *p, struct cf_err *err)
-{
-	int r = 1;
-
-	while (r == 1 && !p->session)
-		r = port_read_some(p, err);
-	return r;
-}
-
-static void on_port(int fd, unsigned what, void *arg)
-{
-	struct port *p = arg;
-	struct cf_err err;
-
-	(void)what;
-	ttrpc_edge_clear(fd);
-	/* A port that is gone stays silent: its owner ends with its machine. */
-	if (port_read(p, &err) < 0)
-		port_rest(p);
-}
-
-static void port_wait(struct port *p)
-{
-	struct cf_err err;
-
-	p->session = NULL;
-	p->sync = (struct vserial_sync){ 0 };
-	p->edge_fd = ttrpc_edge_new(p->fd, &err);
-	if (p->edge_fd >= 0)
-		p->ev = cf_loop_fd(p->srv->opts.loop, p->edge_fd, CF_LOOP_READ, on_port, p);
-}
-
-/* The host began anew within a session: its calls are nobody's any more. */
-static void on_mark(struct ttrpc_conn *c)
-{
-	struct sconn *conn = sconn_of(c);
-	struct port *p = conn->port;
-	struct cf_err err;
-
-	if (!p)
-		return;
-	struct cf_buf rest = { .max = 2 * TTRPC_PAYLOAD_MAX + (1u << 20) };
-
-	cf_buf_add_view(&rest, ttrpc_reader_pending(&c->reader));
-	ttrpc_conn_close(c);
-	detach(conn);
-	if (port_serve(p, cf_buf_view(&rest), &err) < 0)
-		port_wait(p);
-	cf_buf_fini(&rest);
-}
-
-int ttrpc_server_add_port(struct ttrpc_server *srv, int fd_take, struct cf_err *err)
-{
-	cf_cleanup(cf_closep) int fd = fd_take;
-	int e = cf_set_nonblock(fd, true);
-
-	if (e < 0)
-		return cf_fail_errno(err, -e, "virtio-serial");
-	struct port *p = cf_zalloc(sizeof(*p));
-
-	*p = (struct port){ .srv = srv, .fd = cf_take_fd(&fd), .edge_fd = -1, .next = srv->ports };
-	srv->ports = p;
-	port_wait(p);
-	return 0;
-}
-
-static void close_ports(struct ttrpc_server *srv)
-{
-	while (srv->ports) {
-		struct port *p = srv->ports;
-
-		srv->ports = p->next;
-		port_rest(p);
-		cf_close(&p->fd);
-		free(p);
-	}
 }
 
 /* ---- listeners ---- */
@@ -859,9 +649,9 @@ struct ttrpc_server *ttrpc_server_free(struct ttrpc_server *srv)
 		struct sconn *conn = srv->conns;
 
 		ttrpc_conn_close(&conn->conn);
-		detach(conn);
+		ttrpc_session_detach(conn);
 	}
-	close_ports(srv);
+	ttrpc_port_close_all(srv);
 	free(srv);
 	return NULL;
 }
