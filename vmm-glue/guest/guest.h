@@ -17,7 +17,7 @@
 
 #define GUEST_CONTAINERS_MAX  256u
 #define GUEST_EXECS_MAX       256u /* of one container; finished ones make room */
-#define GUEST_CREATORS_MAX    8u   /* calls that wait for one creation */
+#define GUEST_CREATORS_MAX    8u   /* calls that wait for one creation, or removal */
 #define GUEST_PULL_TIMEOUT_MS 1200000
 #define GUEST_CDH_TIMEOUT_MS  50000
 
@@ -55,8 +55,10 @@ struct guest_container {
 	struct rpc_call *creators[GUEST_CREATORS_MAX];
 	size_t creator_count;
 	const Grpc__CreateContainerRequest *req; /* while creating: that of creators[0] */
+	struct cf_err failure; /* of a failed creation: told once everything is undone */
 	struct rpc_call *starter;
-	struct rpc_call *remover;
+	struct rpc_call *removers[GUEST_CREATORS_MAX];
+	size_t remover_count;
 	struct cf_event *remove_timer;
 	struct cf_event *pause_watch; /* while a pause process gets ready */
 	int pause_fd;                 /* valid with pause_watch */

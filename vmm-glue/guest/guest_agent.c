@@ -13,6 +13,7 @@
 #include "vmm-glue/guest/guest_spec.h"
 #include "vmm-glue/guest/guest_stats.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -607,6 +608,24 @@ int guest_new(struct cf_loop *loop, const struct guest_options *opts, struct gue
 	return 0;
 }
 
+/* crun leaves the parents of its cgroups behind; ours go when no other guest's are below them. */
+static void drop_cgroup_parents(const char *root)
+{
+	cf_cleanup(cf_freep) char *unified = cf_asprintf("%s/coffer", root);
+	DIR *dir = opendir(root);
+	struct dirent *e;
+
+	(void)rmdir(unified);
+	while (dir && (e = readdir(dir))) {
+		cf_cleanup(cf_freep) char *path = cf_asprintf("%s/%s/coffer", root, e->d_name);
+
+		if (e->d_name[0] != '.')
+			(void)rmdir(path);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 struct guest *guest_free(struct guest *g)
 {
 	if (!g)
@@ -620,6 +639,8 @@ struct guest *guest_free(struct guest *g)
 		rpc_fail(cf_take(&g->destroyer), CF_UNAVAILABLE, "the guest ends");
 	guest_storage_drop_all(g);
 	guest_namespaces_drop(g);
+	if (!g->opts.is_init)
+		drop_cgroup_parents(g->opts.cgroup_root);
 	guest_reaper_free(g->reaper);
 	native_policy_free(g->policy);
 	cf_strv_fini(&g->ooms);

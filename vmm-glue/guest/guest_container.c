@@ -96,6 +96,12 @@ static void answer_creators(struct guest_container *c, const struct cf_err *err)
 		answer(&c->creators[--c->creator_count], err);
 }
 
+static void answer_removers(struct guest_container *c, const struct cf_err *err)
+{
+	while (c->remover_count)
+		answer(&c->removers[--c->remover_count], err);
+}
+
 /* ---- the end ---- */
 
 static void end_pause_watch(struct guest_container *c)
@@ -123,6 +129,9 @@ static void container_free(struct guest_container *c)
 	guest_unmount(rootfs);
 	if (cf_rm_rf(c->bundle, NULL) < 0)
 		cf_log_warn("bundle not removed", CF_F_STR("path", c->bundle));
+	/* Only now: whoever hears of the end finds nothing left. */
+	answer_creators(c, &c->failure);
+	answer_removers(c, NULL);
 	cf_strv_fini(&c->env);
 	cf_strv_fini(&c->caps);
 	free(c->cwd);
@@ -141,7 +150,6 @@ static void on_deleted(const struct cf_err *err, void *arg)
 	if (err)
 		cf_log_warn("crun delete failed", CF_F_STR("container", c->id),
 		            CF_F_STR("why", err->msg));
-	answer(&c->remover, NULL);
 	container_free(c);
 }
 
@@ -239,7 +247,7 @@ static void on_remove_late(void *arg)
 
 	c->remove_timer = cf_event_free(c->remove_timer);
 	(void)cf_fail(&err, CF_DEADLINE_EXCEEDED, "container %s does not end", c->id);
-	answer(&c->remover, &err);
+	answer_removers(c, &err);
 }
 
 void guest_remove_container(struct guest *g, struct rpc_call *call,
@@ -251,18 +259,13 @@ void guest_remove_container(struct guest *g, struct rpc_call *call,
 		rpc_fail(call, CF_NOT_FOUND, "container %.60s", req->container_id);
 		return;
 	}
-	if (c->remover && !rpc_cancelled(c->remover)) {
-		rpc_fail(call, CF_FAILED_PRECONDITION, "container %s is being removed", c->id);
+	if (c->remover_count == GUEST_CREATORS_MAX) {
+		rpc_fail(call, CF_RESOURCE_EXHAUSTED, "%u calls remove container %s already",
+		         GUEST_CREATORS_MAX, c->id);
 		return;
 	}
-	if (c->remover) {
-		struct cf_err err;
-
-		(void)cf_fail(&err, CF_CANCELLED, "the caller has gone");
-		answer(&c->remover, &err);
-	}
-	c->remover = call;
-	if (req->timeout)
+	c->removers[c->remover_count++] = call;
+	if (req->timeout && !c->remove_timer)
 		c->remove_timer = cf_loop_timer(g->loop, (int64_t)req->timeout * 1000, false,
 		                                on_remove_late, c);
 	guest_container_discard(c);
@@ -278,7 +281,7 @@ void guest_containers_abandon(struct guest *g)
 
 		answer_creators(c, &err);
 		answer(&c->starter, &err);
-		answer(&c->remover, &err);
+		answer_removers(c, &err);
 		if (init_runs(c) && guest_process_signal(c->init, SIGKILL, &err) < 0)
 			cf_log_warn("kill failed", CF_F_STR("container", c->id));
 		container_free(c);
@@ -290,7 +293,8 @@ void guest_containers_abandon(struct guest *g)
 static void fail_creation(struct guest_container *c, const struct cf_err *err)
 {
 	cf_log_warn("container refused", CF_F_STR("container", c->id), CF_F_STR("why", err->msg));
-	answer_creators(c, err);
+	c->failure = *err;
+	c->req = NULL;
 	c->state = GUEST_STOPPED;
 	/* A process that exists already ends first; then its end leads to the removal. */
 	guest_container_discard(c);
