@@ -10,7 +10,7 @@
 
 static const char help[] = "usage: coffer attest show [--json] [AGENT OPTION...]\n"
 			   "What TEE this machine is, and what it can show: certificate authority "
-                           "of the endorsement key,\n"
+			   "of the endorsement key,\n"
 			   "registers, initdata. Asks no server.\n"
 			   "\n"
 			   "  --json                  the document as coffer-attestd gives it\n"

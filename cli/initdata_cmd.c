@@ -15,7 +15,7 @@
 static const char help_new[] =
 	"usage: coffer initdata new [options]\n"
 	"Writes initdata: the configuration and policy of a guest, measured before it runs "
-        "anything.\n"
+	"anything.\n"
 	"\n"
 	"  --kbs URL             key broker that the guest asks (aa.toml, cdh.toml)\n"
 	"  --kbs-ca FILE         its CA, PEM; the guest then trusts no other for it\n"
@@ -34,7 +34,7 @@ static const char help_new[] =
 static const char help_digest[] =
 	"usage: coffer initdata digest [--json] FILE\n"
 	"The digest under which a key broker lists this initdata: SHA-256 of its text. FILE (or -) "
-        "may be\n"
+	"may be\n"
 	"the TOML text, the pod annotation's value, gzip, or an initdata disk.\n"
 	"\n"
 	"  --json   also the digest by its own algorithm and the value in each TEE's field\n";
