@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* coffer-attestd as a process, with a software TPM and a KBS of the test's own. */
-#include "base/toml.h"
+#include "proto/aa_client.h"
 #include "proto/attestation_agent.pb-c.h"
 #include "proto/initdata.h"
 #include "proto/kbs_client.h"
@@ -209,22 +209,18 @@ static int get_token(struct rig *rig, const char *type, struct kbs_token *ret, s
 	return r;
 }
 
-static int client_token(void *arg, bool renew, struct kbs_token *ret, struct cf_err *err)
-{
-	return get_token(arg, renew ? "kbs+fresh" : "kbs", ret, err);
-}
-
-/* What coffer-imaged will do: a token from the agent, then the resource. */
+/* What coffer-imaged does: a token from the agent, then the resource. */
 static void expect_resource(struct rig *rig, const char *want)
 {
 	struct kbs_server_config config = { .url = rig->kbs.url };
+	cf_cleanup(aa_client_freep) struct aa_client *agent = aa_client_new(rig->address);
 	cf_cleanup(kbs_server_freep) struct kbs_server *server = NULL;
 	cf_cleanup(kbs_client_freep) struct kbs_client *client = NULL;
 	struct cf_buf got = { 0 };
 	struct cf_err err;
 
 	EXPECT_OK(kbs_server_new(&config, &server, &err), &err);
-	client = kbs_client_new(server, client_token, rig);
+	client = kbs_client_new(server, aa_client_token, agent);
 	EXPECT_OK(kbs_client_get(client, cf_view_str("kbs:///default/key/1"), &got, &err), &err);
 	EXPECT(cf_view_eq_str(cf_buf_view(&got), want));
 	cf_buf_wipe(&got);
@@ -363,6 +359,49 @@ CF_TEST(attestd_says_what_the_key_broker_said)
 	EXPECT(strstr(err.msg, "PCR 9 differs"));
 	EXPECT_FAILS(get_token(&rig, "coco_as", &token, &err), CF_INTERNAL);
 	EXPECT(strstr(err.msg, "coco_as"));
+	rig_fini(&rig);
+}
+
+CF_TEST(attestd_comes_back_for_its_clients)
+{
+	struct rig rig;
+	struct kbs_token token = { 0 };
+	enum aa_measured measured;
+	struct cf_err err;
+
+	rig_init(&rig, true, &(struct fake_kbs_opts){ .resource = "x" });
+	write_config(&rig, "");
+
+	cf_cleanup(aa_client_freep) struct aa_client *agent = aa_client_new(rig.address);
+
+	start(&rig, (const char *[]){ "-c", rig.config, NULL });
+	EXPECT_OK(aa_client_token(agent, false, &token, &err), &err);
+	kbs_token_fini(&token);
+	EXPECT_OK(aa_client_measure(agent, "d", "o", "c", &measured, &err), &err);
+	EXPECT_INT(measured, AA_NOT_ENABLED);
+	stop_daemon(&rig);
+	start(&rig, (const char *[]){ "-c", rig.config, NULL });
+	EXPECT_OK(aa_client_token(agent, true, &token, &err), &err);
+	kbs_token_fini(&token);
+	rig_fini(&rig);
+}
+
+CF_TEST(attestd_gives_its_clients_the_reason)
+{
+	struct rig rig;
+	struct kbs_token token = { 0 };
+	struct cf_err err;
+
+	rig_init(&rig, true,
+	         &(struct fake_kbs_opts){ .resource = "x", .deny_attest = "PCR 9 differs" });
+	write_config(&rig, "");
+
+	cf_cleanup(aa_client_freep) struct aa_client *agent = aa_client_new(rig.address);
+
+	start(&rig, (const char *[]){ "-c", rig.config, NULL });
+	EXPECT_FAILS(aa_client_token(agent, true, &token, &err), CF_UNAUTHENTICATED);
+	EXPECT(cf_starts_with(err.msg, "no attestation token: KBS") &&
+	       strstr(err.msg, "PCR 9 differs"));
 	rig_fini(&rig);
 }
 
