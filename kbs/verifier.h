@@ -24,7 +24,8 @@ struct verify_input {
 	const struct cf_json *references;
 	const struct tpm_roots *tpm_roots; /* may be NULL */
 	const struct tpm_binding
-		*tpm_binding; /* of this session; NULL: no activation was offered */
+		*tpm_binding;      /* of this session; NULL: no activation was offered */
+	const char *binding_error; /* why none was offered; may be NULL */
 	/* Offline: nobody holds the session's credential, and anchors are what the caller points at. */
 	bool is_offline;
 	/* SubjectPublicKeyInfo, DER, of attestation keys that the caller trusts by name. */

@@ -132,6 +132,7 @@ static bool check_activation(struct facts *f, struct verdict *v)
 {
 	static const char covers[] = "the key sits in a certified TPM";
 	struct verdict_check *c;
+	const char *why;
 
 	f->is_listed = key_is_listed(f);
 	if (f->in->is_offline && f->in->trusted_ak_count) {
@@ -168,11 +169,8 @@ static bool check_activation(struct facts *f, struct verdict *v)
 		covering(verdict_ok(v, "ak-trusted"), "attestation key");
 		return true;
 	}
-	c = verdict_differs(
-		v, "activation",
-		f->in->tpm_binding ? "the guest did not answer the credential"
-				   : "no credential was offered: no TPM root is configured, or the "
-				     "guest sent no certificate of one");
+	why = f->in->tpm_binding ? "the guest did not answer the credential" : f->in->binding_error;
+	c = verdict_differs(v, "activation", "%s", why ? why : "the guest sent no TPM certificate");
 	c->fix = cf_strdup("coffer kbs tpm-root add CA.pem --kind operator_vtpm|ek_allow|software");
 	covering(c, covers);
 	return true;

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* Inside the service: its state, its routes, and how a call is answered. For kbs/ alone. */
+#include "base/log.h"
+#include "kbs/service.h"
+
+struct kbs_counters { /* loop only */
+	uint64_t requests, auth, attest, attest_yes, attest_no, reads, denied, missing, admin,
+		errors;
+};
+
+struct kbs {
+	struct kbs_config config;
+	struct store *store;
+	struct token_signer signer;
+	struct cf_cert *token_anchors[TPM_ROOTS_MAX];
+	size_t token_anchor_count;
+	struct sessions *sessions; /* loop only */
+	struct rate_limit *rate;   /* loop only */
+	struct kbs_counters counters;
+};
+
+struct kbs_route {
+	const char *method, *path; /* a path that ends in '/' is a prefix */
+	bool is_admin;
+	bool has_body;
+	void (*begin)(struct kbs_call *c); /* each may be NULL */
+	void (*work)(struct kbs_call *c);
+	void (*end)(struct kbs_call *c);
+};
+/* Tables ended by a row without method. */
+extern const struct kbs_route kbs_guest_routes[];
+extern const struct kbs_route kbs_admin_routes[];
+
+/* The protocol's error object. @variant is static. */
+void kbs_answer_error(struct kbs_call *c, unsigned status, const char *variant, const char *detail);
+/* The same from an error: status by its code, 401 for refusals. */
+void kbs_answer_err(struct kbs_call *c, const char *variant, const struct cf_err *err);
+void kbs_answer_json(struct kbs_call *c, struct cf_view json);
+/* "?key=value&…": the percent-decoded value of each @key, appended. */
+void kbs_query_values(struct cf_view query, const char *key, struct cf_strv *ret);
+char *kbs_query_value(struct cf_view query, const char *key); /* the first, or NULL; free it */
+/* "k7q2-9fxt": 40 random bits. */
+void kbs_new_ref(char out[16]);
+/* Value of one cookie in a Cookie header. */
+struct cf_view kbs_cookie(struct cf_view header, const char *name);
