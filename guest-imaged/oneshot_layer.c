@@ -19,13 +19,14 @@ static const char usage[] =
 	"  --out FILE        where the image goes; appears whole or not at all\n"
 	"  --diff-id DIGEST  refuse the layer when its uncompressed bytes have another digest\n"
 	"  --strict          refuse entries below something that is no directory\n"
+	"  --no-sync         do not wait until the disk has it\n"
 	"  --json            print what was done as one JSON object\n";
 
 #define EXIT_USAGE 2
 
 struct options {
 	const char *blob, *out, *diff_id;
-	bool strict, json, help;
+	bool strict, no_sync, json, help;
 };
 
 static bool parse(int argc, char **argv, struct options *o)
@@ -39,6 +40,8 @@ static bool parse(int argc, char **argv, struct options *o)
 			*value = argv[++i];
 		else if (cf_streq(argv[i], "--strict"))
 			o->strict = true;
+		else if (cf_streq(argv[i], "--no-sync"))
+			o->no_sync = true;
 		else if (cf_streq(argv[i], "--json"))
 			o->json = true;
 		else if (cf_streq(argv[i], "--help"))
@@ -146,7 +149,8 @@ static int build(const struct options *o, struct layer_result *result, char dige
 		return cf_fail_errno(err, errno, "%s", o->blob);
 	r = layer_pipeline_new(&(struct layer_pipeline_opts){ .store_dir = dir,
 	                                                      .diff_id = cf_view_str(o->diff_id),
-	                                                      .build.strict = o->strict },
+	                                                      .build.strict = o->strict,
+	                                                      .not_durable = o->no_sync },
 	                       &p, err);
 	if (r == 0)
 		r = layer_pipeline_run(p, read_blob, &blob, result, err);

@@ -77,18 +77,25 @@ static inline void mk_dir(struct mk_tar *t, const char *name)
 	mk_member(t, '5', name, NULL, cf_view(NULL, 0));
 }
 
-/* A pax header of one record for the next member (or 'g'). */
-static inline void mk_pax(struct mk_tar *t, char type, const char *key, struct cf_view value)
+/* One pax record, its length worked out. */
+static inline void mk_record(struct cf_buf *to, const char *key, struct cf_view value)
 {
-	struct cf_buf rec = { .max = 1u << 26 };
 	size_t body = strlen(key) + value.size + 3, size = body + 1;
 	char digits[24];
 
 	while (size != body + (size_t)snprintf(digits, sizeof(digits), "%zu", size))
 		size = body + strlen(digits);
-	cf_buf_printf(&rec, "%zu %s=", size, key);
-	cf_buf_add_view(&rec, value);
-	cf_buf_add_byte(&rec, '\n');
+	cf_buf_printf(to, "%zu %s=", size, key);
+	cf_buf_add_view(to, value);
+	cf_buf_add_byte(to, '\n');
+}
+
+/* A pax header of one record for the next member (or 'g'). */
+static inline void mk_pax(struct mk_tar *t, char type, const char *key, struct cf_view value)
+{
+	struct cf_buf rec = { .max = 1u << 26 };
+
+	mk_record(&rec, key, value);
 	mk_member(t, type, "pax", NULL, cf_buf_view(&rec));
 	cf_buf_fini(&rec);
 }
