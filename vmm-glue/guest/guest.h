@@ -68,7 +68,8 @@ struct guest_container {
 	const struct policy_container *policy;
 	struct cf_strv env, caps; /* what it was granted */
 	char *cwd;
-	uint32_t uid, gid;
+	struct policy_user user;
+	uint32_t asked_uid, asked_gid;
 };
 
 struct guest {
@@ -83,6 +84,7 @@ struct guest {
 	struct guest_container *containers;
 	char *sandbox_id;
 	bool shares_pids;
+	bool is_destroying;
 	struct rpc_call *destroyer;
 	struct rpc_call *oom_waiter;
 	struct cf_strv ooms; /* containers, not yet told */
@@ -115,6 +117,7 @@ void guest_reply_empty(struct rpc_call *call);
 /* Each takes the call. */
 void guest_create_sandbox(struct guest *g, struct rpc_call *call,
                           const Grpc__CreateSandboxRequest *req);
+/* @call may be NULL: nobody waits for it. on_destroyed() follows. */
 void guest_destroy_sandbox(struct guest *g, struct rpc_call *call);
 void guest_create_container(struct guest *g, struct rpc_call *call,
                             const Grpc__CreateContainerRequest *req);

@@ -134,6 +134,7 @@ static void container_free(struct guest_container *c)
 	answer_removers(c, NULL);
 	cf_strv_fini(&c->env);
 	cf_strv_fini(&c->caps);
+	policy_user_fini(&c->user);
 	free(c->cwd);
 	free(c->image);
 	free(c->name);
@@ -422,6 +423,7 @@ static int write_config(struct guest_container *c, struct cf_err *err)
 		.pid_ns = pids,
 		.wire_root = c->guest->opts.state_dir,
 		.is_privileged = policy_container_is_privileged(c->policy),
+		.user = &c->user,
 	};
 	struct cf_buf text = { 0 };
 	int r;
@@ -444,8 +446,8 @@ static void remember_grant(struct guest_container *c, const Grpc__Process *p)
 	for (size_t i = 0; p->capabilities && i < p->capabilities->n_bounding; i++)
 		cf_strv_add(&c->caps, p->capabilities->bounding[i]);
 	c->cwd = cf_strdup(p->cwd);
-	c->uid = p->user ? p->user->uid : 0;
-	c->gid = p->user ? p->user->gid : 0;
+	c->asked_uid = p->user ? p->user->uid : 0;
+	c->asked_gid = p->user ? p->user->gid : 0;
 }
 
 /* The image is there: now its own configuration is known, and the whole request can be judged. */
@@ -469,9 +471,11 @@ static int judge(struct guest_container *c, struct cf_err *err)
 	if (r < 0)
 		return r;
 	r = native_policy_container(c->guest->policy, &req, &c->policy, err);
-	guest_image_config_fini(&config);
-	if (r == 0)
+	if (r == 0) {
+		native_policy_user(c->policy, &config.image, c->req->oci->process, &c->user);
 		remember_grant(c, c->req->oci->process);
+	}
+	guest_image_config_fini(&config);
 	return r;
 }
 
@@ -617,7 +621,7 @@ void guest_create_container(struct guest *g, struct rpc_call *call,
 	}
 	if (rejoin(g, call, req))
 		return;
-	if (g->destroyer || count_containers(g) == GUEST_CONTAINERS_MAX) {
+	if (g->is_destroying || count_containers(g) == GUEST_CONTAINERS_MAX) {
 		rpc_fail(call, CF_RESOURCE_EXHAUSTED, "%u containers", GUEST_CONTAINERS_MAX);
 		return;
 	}

@@ -86,12 +86,13 @@ static void on_exec(const struct cf_err *failure, void *arg)
 	start_free(s);
 }
 
-static int write_process(const struct start *s, const Grpc__Process *process, struct cf_err *err)
+static int write_process(const struct start *s, const Grpc__Process *process,
+                         const struct policy_user *user, struct cf_err *err)
 {
 	struct cf_buf text = { 0 };
 	int r;
 
-	guest_spec_write_process(process, &text);
+	guest_spec_write_process(process, user, &text);
 	r = cf_buf_check(&text, "process", err);
 	if (r == 0)
 		r = cf_write_file_atomic(s->process_file, cf_buf_view(&text), 0600, err);
@@ -160,8 +161,10 @@ static int judge(struct guest *g, const Grpc__ExecProcessRequest *req, struct gu
 		.env = &c->env,
 		.caps = &c->caps,
 		.cwd = c->cwd,
-		.uid = c->uid,
-		.gid = c->gid,
+		.uid = c->user.uid,
+		.gid = c->user.gid,
+		.asked_uid = c->asked_uid,
+		.asked_gid = c->asked_gid,
 	};
 	r = native_policy_exec(c->policy, req->process, &granted, err);
 	if (r < 0)
@@ -192,7 +195,7 @@ static int begin(struct guest *g, struct rpc_call *call, const Grpc__ExecProcess
 	r = guest_process_prepare(p, req->process->terminal,
 	                          native_policy_read(c->policy, NULL) == 0, c->bundle, err);
 	if (r == 0)
-		r = write_process(s, req->process, err);
+		r = write_process(s, req->process, &c->user, err);
 	if (r == 0)
 		r = run_crun_exec(s, c, p, err);
 	if (r < 0) {

@@ -151,16 +151,18 @@ static void finish_destroy(struct guest *g)
 {
 	struct rpc_call *call = cf_take(&g->destroyer);
 
+	g->is_destroying = false;
 	guest_storage_drop_all(g);
 	guest_namespaces_drop(g);
-	guest_reply_empty(call);
+	if (call)
+		guest_reply_empty(call);
 	if (g->on_destroyed)
 		g->on_destroyed(g->arg);
 }
 
 void guest_container_gone(struct guest *g)
 {
-	if (g->destroyer && !g->containers)
+	if (g->is_destroying && !g->containers)
 		finish_destroy(g);
 }
 
@@ -168,6 +170,12 @@ void guest_destroy_sandbox(struct guest *g, struct rpc_call *call)
 {
 	struct guest_container *next;
 
+	if (g->is_destroying && call) {
+		rpc_fail(call, CF_FAILED_PRECONDITION, "the sandbox is being destroyed");
+		return;
+	}
+	g->is_destroying = true;
+	g->gate.phase = GUEST_GONE;
 	g->destroyer = call;
 	/* Pulls that still run end as cancelled, and their containers with them. */
 	g->cdh = ttrpc_client_free(g->cdh);

@@ -31,17 +31,17 @@ static void write_list(struct cf_jw *w, const char *key, char *const *items, siz
 	cf_jw_end_arr(w);
 }
 
-static void write_user(struct cf_jw *w, const Grpc__User *user)
+static void write_user(struct cf_jw *w, const struct policy_user *user)
 {
 	cf_jw_key(w, "user");
 	cf_jw_obj(w);
-	cf_jw_kuint(w, "uid", user ? user->uid : 0);
-	cf_jw_kuint(w, "gid", user ? user->gid : 0);
-	if (user && user->n_additionalgids) {
+	cf_jw_kuint(w, "uid", user->uid);
+	cf_jw_kuint(w, "gid", user->gid);
+	if (user->group_count) {
 		cf_jw_key(w, "additionalGids");
 		cf_jw_arr(w);
-		for (size_t i = 0; i < user->n_additionalgids; i++)
-			cf_jw_uint(w, user->additionalgids[i]);
+		for (size_t i = 0; i < user->group_count; i++)
+			cf_jw_uint(w, user->groups[i]);
 		cf_jw_end_arr(w);
 	}
 	cf_jw_end_obj(w);
@@ -80,7 +80,7 @@ static void write_rlimits(struct cf_jw *w, const Grpc__Process *p)
 	cf_jw_end_arr(w);
 }
 
-static void write_process(struct cf_jw *w, const Grpc__Process *p)
+static void write_process(struct cf_jw *w, const Grpc__Process *p, const struct policy_user *user)
 {
 	cf_jw_obj(w);
 	cf_jw_kbool(w, "terminal", p->terminal);
@@ -91,7 +91,7 @@ static void write_process(struct cf_jw *w, const Grpc__Process *p)
 		cf_jw_kuint(w, "width", p->consolesize->width);
 		cf_jw_end_obj(w);
 	}
-	write_user(w, p->user);
+	write_user(w, user);
 	write_list(w, "args", p->args, p->n_args);
 	write_list(w, "env", p->env, p->n_env);
 	cf_jw_kstr(w, "cwd", *p->cwd ? p->cwd : "/");
@@ -103,11 +103,12 @@ static void write_process(struct cf_jw *w, const Grpc__Process *p)
 	cf_jw_end_obj(w);
 }
 
-void guest_spec_write_process(const Grpc__Process *process, struct cf_buf *out)
+void guest_spec_write_process(const Grpc__Process *process, const struct policy_user *user,
+                              struct cf_buf *out)
 {
 	struct cf_jw w = { .out = out };
 
-	write_process(&w, process);
+	write_process(&w, process, user);
 }
 
 /* ---- mounts ---- */
@@ -314,7 +315,7 @@ void guest_spec_write(const Grpc__Spec *spec, const struct guest_spec_opts *opts
 	cf_jw_obj(&w);
 	cf_jw_kstr(&w, "ociVersion", "1.0.2");
 	cf_jw_key(&w, "process");
-	write_process(&w, spec->process);
+	write_process(&w, spec->process, opts->user);
 	cf_jw_key(&w, "root");
 	cf_jw_obj(&w);
 	cf_jw_kstr(&w, "path", opts->rootfs);

@@ -17,13 +17,15 @@ struct guest_spec_opts {
 	const char *pid_ns;          /* NULL: a new one */
 	const char *wire_root; /* what GUEST_WIRE_ROOT is here; sources of mounts are moved there */
 	bool is_privileged;
+	const struct policy_user *user; /* whatever the host asked for */
 };
 
 /* config.json of a container. */
 void guest_spec_write(const Grpc__Spec *spec, const struct guest_spec_opts *opts,
                       struct cf_buf *out);
 /* The `process` object alone, for crun exec. */
-void guest_spec_write_process(const Grpc__Process *process, struct cf_buf *out);
+void guest_spec_write_process(const Grpc__Process *process, const struct policy_user *user,
+                              struct cf_buf *out);
 /* LinuxResources alone, for crun update. */
 void guest_spec_write_resources(const Grpc__LinuxResources *res, struct cf_buf *out);
 

@@ -22,6 +22,7 @@
 #define PORT_NAME     "agent.channel.0"
 #define TSM_DIR       "/sys/kernel/config/tsm/report"
 #define LEAVE_MS      1000 /* for the answer to DestroySandbox to get out */
+#define TERM_MS       5000 /* for the containers to end */
 
 static const char usage[] =
 	"usage: coffer-init --no-pid1 --listen ADDRESS [options]\n"
@@ -55,6 +56,7 @@ struct app {
 	struct ttrpc_server *server;
 	struct guest_helper *imaged, *attestd;
 	struct cf_event *term, *leave;
+	bool is_terminated;
 	char *cdh;
 };
 
@@ -274,14 +276,6 @@ static void machine_addresses(struct options *o)
 		cf_strv_add(&o->listen, VSOCK_ADDRESS);
 }
 
-static void on_term(int signo, void *arg)
-{
-	struct app *a = arg;
-
-	(void)signo;
-	cf_loop_stop(a->loop);
-}
-
 static void on_leave(void *arg)
 {
 	struct app *a = arg;
@@ -293,8 +287,26 @@ static void on_destroyed(void *arg)
 {
 	struct app *a = arg;
 
-	if (!a->leave)
+	if (a->is_terminated)
+		cf_loop_stop(a->loop);
+	else if (!a->leave)
 		a->leave = cf_loop_timer(a->loop, LEAVE_MS, false, on_leave, a);
+}
+
+/* Containers and what they hold go first, but not for ever; a second signal ends it at once. */
+static void on_term(int signo, void *arg)
+{
+	struct app *a = arg;
+
+	(void)signo;
+	if (a->is_terminated) {
+		cf_loop_stop(a->loop);
+		return;
+	}
+	a->is_terminated = true;
+	cf_event_free(a->leave);
+	a->leave = cf_loop_timer(a->loop, TERM_MS, false, on_leave, a);
+	guest_destroy_sandbox(a->guest, NULL);
 }
 
 static int trust(struct app *a, const struct options *o, struct cf_err *err)

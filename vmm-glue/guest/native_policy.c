@@ -373,29 +373,64 @@ static bool has_group(const struct policy_container *c, uint32_t gid)
 	return false;
 }
 
+static uint32_t wanted_uid(const struct policy_container *c, const struct policy_image *image)
+{
+	return c->has_user ? c->uid : image->uid;
+}
+
+static uint32_t wanted_gid(const struct policy_container *c, const struct policy_image *image)
+{
+	return c->has_gid ? c->gid : image->gid;
+}
+
 static int check_user(const struct policy_container *c, const struct policy_image *image,
                       const Grpc__Process *process, struct cf_err *err)
 {
-	uint32_t uid = c->has_user ? c->uid : image->uid;
-	uint32_t gid = c->has_gid ? c->gid : image->gid;
-	uint32_t got_uid = process->user ? process->user->uid : 0;
-	uint32_t got_gid = process->user ? process->user->gid : 0;
+	static const Grpc__User root = GRPC__USER__INIT;
+	const Grpc__User *user = process->user ? process->user : &root;
+	uint32_t uid = wanted_uid(c, image), gid = wanted_gid(c, image);
 
-	if (got_uid != uid)
-		return refuse(c, "user", err, "uid %u is not %u", got_uid, uid);
-	if (got_gid != gid)
-		return refuse(c, "user", err, "gid %u is not %u", got_gid, gid);
-	if (process->user && process->user->username && *process->user->username)
-		return refuse(c, "user", err, "a user by name (\"%.60s\")",
-		              process->user->username);
+	/* Zero is what a host sends that cannot know: native_policy_user() fills it in. */
+	if (user->uid && user->uid != uid)
+		return refuse(c, "user", err, "uid %u is not %u", user->uid, uid);
+	if (user->gid && user->gid != gid)
+		return refuse(c, "user", err, "gid %u is not %u", user->gid, gid);
+	if (user->username && *user->username)
+		return refuse(c, "user", err, "a user by name (\"%.60s\")", user->username);
+	if (user->n_additionalgids > NATIVE_POLICY_ITEMS_MAX)
+		return refuse(c, "groups", err, "%zu groups", user->n_additionalgids);
 	/* To root, groups give nothing that it lacks. */
-	for (size_t i = 0; process->user && uid && i < process->user->n_additionalgids; i++) {
-		uint32_t extra = process->user->additionalgids[i];
+	for (size_t i = 0; uid && i < user->n_additionalgids; i++) {
+		uint32_t extra = user->additionalgids[i];
 
-		if (extra != gid && !has_group(c, extra))
+		if (extra && extra != gid && !has_group(c, extra))
 			return refuse(c, "groups", err, "additional group %u", extra);
 	}
 	return 0;
+}
+
+void native_policy_user(const struct policy_container *c, const struct policy_image *image,
+                        const Grpc__Process *process, struct policy_user *ret)
+{
+	const Grpc__User *user = process->user;
+
+	*ret = (struct policy_user){ .uid = wanted_uid(c, image), .gid = wanted_gid(c, image) };
+	if (!user || !user->n_additionalgids)
+		return;
+	ret->groups = cf_zalloc_n(user->n_additionalgids, sizeof(*ret->groups));
+	for (size_t i = 0; i < user->n_additionalgids; i++) {
+		uint32_t extra = user->additionalgids[i];
+
+		/* A zero that stands for "unknown" must not become root's group. */
+		if (!ret->uid || extra == ret->gid || has_group(c, extra))
+			ret->groups[ret->group_count++] = extra;
+	}
+}
+
+void policy_user_fini(struct policy_user *u)
+{
+	free(u->groups);
+	*u = (struct policy_user){ 0 };
 }
 
 static bool cap_is_allowed(const struct policy_container *c, const char *cap)
@@ -636,7 +671,8 @@ int native_policy_exec(const struct policy_container *c, const Grpc__Process *pr
 	if (!cf_streq(process->cwd, granted->cwd))
 		return refuse(c, "exec", err, "cwd \"%.120s\" is not the container's \"%.120s\"",
 		              process->cwd, granted->cwd);
-	if (uid != granted->uid || gid != granted->gid)
+	if ((uid != granted->uid && uid != granted->asked_uid) ||
+	    (gid != granted->gid && gid != granted->asked_gid))
 		return refuse(c, "exec", err, "user %u:%u is not the container's %u:%u", uid, gid,
 		              granted->uid, granted->gid);
 	if (!caps)

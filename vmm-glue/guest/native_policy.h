@@ -76,12 +76,28 @@ cf_must_use int native_policy_container(const struct native_policy *p,
                                         const struct policy_request *req,
                                         const struct policy_container **ret, struct cf_err *err);
 
+/* Who a container's processes are. */
+struct policy_user {
+	uint32_t uid, gid;
+	uint32_t *groups; /* owned */
+	size_t group_count;
+};
+void policy_user_fini(struct policy_user *u);
+/*
+ * The user that an allowed request gets: the policy's or the image's. A host that pulls no image
+ * cannot look into its passwd, and sends zeroes for what it does not know; those are filled in, so
+ * that a request never gets more by leaving something out. @ret is initialised here.
+ */
+void native_policy_user(const struct policy_container *c, const struct policy_image *image,
+                        const Grpc__Process *process, struct policy_user *ret);
+
 /* What a container was started with; an exec may not have more. */
 struct policy_granted {
 	const struct cf_strv *env;
 	const struct cf_strv *caps; /* bounding set */
 	const char *cwd;
-	uint32_t uid, gid;
+	uint32_t uid, gid;             /* what it got … */
+	uint32_t asked_uid, asked_gid; /* … and what the host had asked for, which is as good */
 };
 cf_must_use int native_policy_exec(const struct policy_container *c, const Grpc__Process *process,
                                    const struct policy_granted *granted, struct cf_err *err);

@@ -334,16 +334,51 @@ CF_TEST(policy_overrides_the_image_in_env_cwd_and_user)
 	EXPECT_FAILS(judge(text, c, NULL, false, &err), CF_PERMISSION_DENIED);
 	EXPECT(strstr(err.msg, "groups: additional group 8"));
 	groups[1] = 7;
-	c->user.gid = 0;
+	c->user.gid = 101;
 	EXPECT_FAILS(judge(text, c, NULL, false, &err), CF_PERMISSION_DENIED);
+	EXPECT(strstr(err.msg, "user: gid 101 is not 100"));
 	c->user.gid = 100;
-	c->user.uid = 0;
+	c->user.uid = 1001;
 	EXPECT_FAILS(judge(text, c, NULL, false, &err), CF_PERMISSION_DENIED);
-	EXPECT(strstr(err.msg, "user: uid 0 is not 1000"));
+	EXPECT(strstr(err.msg, "user: uid 1001 is not 1000"));
 	c->user.uid = 1000;
 	c->process.cwd = fx_str(c, "/");
 	EXPECT_FAILS(judge(text, c, NULL, false, &err), CF_PERMISSION_DENIED);
 	EXPECT(strstr(err.msg, "cwd: \"/\" is not \"/srv\""));
+	fx_container_free(c);
+}
+
+CF_TEST(unknown_user_becomes_the_policys_or_the_images_never_root)
+{
+	struct native_policy *p = parse(HEAD "user = \"1000:100\"\ngroups = [7]\n");
+	struct fx_container *c = request();
+	uint32_t groups[3] = { 0, 100, 7 };
+	const struct policy_container *found = NULL;
+	struct policy_image image;
+	struct policy_request req = { .image = c->image.source,
+		                      .config = &image,
+		                      .spec = &c->spec };
+	struct policy_user user;
+	struct cf_err err;
+
+	image_init(&image);
+	c->user.additionalgids = groups;
+	c->user.n_additionalgids = 3;
+	EXPECT_OK(native_policy_container(p, &req, &found, &err), &err);
+	native_policy_user(found, &image, &c->process, &user);
+	EXPECT(user.uid == 1000 && user.gid == 100);
+	EXPECT(user.group_count == 2 && user.groups[0] == 100 && user.groups[1] == 7);
+	policy_user_fini(&user);
+	image.uid = 5;
+	image.gid = 6;
+	EXPECT_FAILS(native_policy_container(NULL, &req, &found, &err), CF_PERMISSION_DENIED);
+	c->user.n_additionalgids = 1;
+	EXPECT_OK(native_policy_container(NULL, &req, &found, &err), &err);
+	native_policy_user(found, &image, &c->process, &user);
+	EXPECT(user.uid == 5 && user.gid == 6 && user.group_count == 0);
+	policy_user_fini(&user);
+	image_fini(&image);
+	native_policy_free(p);
 	fx_container_free(c);
 }
 
