@@ -16,10 +16,11 @@ static void fail(struct rpc_call *call, const char *what, const struct cf_err *e
 static void get_evidence(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
 {
 	const AttestationAgent__GetEvidenceRequest *req = (const void *)msg;
-	AttestationAgent__GetEvidenceResponse res = ATTESTATION_AGENT__GET_EVIDENCE_RESPONSE__INIT;
+	AttestationAgent__GetEvidenceResponse res;
 	struct cf_buf evidence = { 0 };
 	struct cf_err err;
 
+	attestation_agent__get_evidence_response__init(&res);
 	if (agent_evidence(user, cf_view(req->runtimedata.data, req->runtimedata.len), &evidence,
 	                   &err) < 0) {
 		fail(call, "AA-Attester get evidence failed", &err);
@@ -33,8 +34,9 @@ static void get_evidence(struct rpc_call *call, const ProtobufCMessage *msg, voi
 /* No additional device is supported: the peers' answer for that is nothing. */
 static void get_additional_evidence(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
 {
-	AttestationAgent__GetEvidenceResponse res = ATTESTATION_AGENT__GET_EVIDENCE_RESPONSE__INIT;
+	AttestationAgent__GetEvidenceResponse res;
 
+	attestation_agent__get_evidence_response__init(&res);
 	(void)msg;
 	(void)user;
 	rpc_reply(call, &res.base);
@@ -43,10 +45,11 @@ static void get_additional_evidence(struct rpc_call *call, const ProtobufCMessag
 static void get_token(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
 {
 	const AttestationAgent__GetTokenRequest *req = (const void *)msg;
-	AttestationAgent__GetTokenResponse res = ATTESTATION_AGENT__GET_TOKEN_RESPONSE__INIT;
+	AttestationAgent__GetTokenResponse res;
 	struct cf_buf token = { 0 };
 	struct cf_err err;
 
+	attestation_agent__get_token_response__init(&res);
 	if (agent_token(user, req->tokentype, &token, &err) < 0) {
 		fail(call, "AA-KBC get token failed", &err);
 	} else {
@@ -59,8 +62,7 @@ static void get_token(struct rpc_call *call, const ProtobufCMessage *msg, void *
 static void extend(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
 {
 	const AttestationAgent__ExtendRuntimeMeasurementRequest *req = (const void *)msg;
-	AttestationAgent__ExtendRuntimeMeasurementResponse res =
-		ATTESTATION_AGENT__EXTEND_RUNTIME_MEASUREMENT_RESPONSE__INIT;
+	AttestationAgent__ExtendRuntimeMeasurementResponse res;
 	bool has_reg =
 		req->register_case ==
 		ATTESTATION_AGENT__EXTEND_RUNTIME_MEASUREMENT_REQUEST__REGISTER_REGISTER_INDEX;
@@ -68,6 +70,7 @@ static void extend(struct rpc_call *call, const ProtobufCMessage *msg, void *use
 	enum agent_measured result;
 	struct cf_err err;
 
+	attestation_agent__extend_runtime_measurement_response__init(&res);
 	if (agent_measure(user, req->domain, req->operation, req->content, reg, &result, &err) <
 	    0) {
 		fail(call, "AA-Attester extend runtime measurement failed", &err);
@@ -79,9 +82,10 @@ static void extend(struct rpc_call *call, const ProtobufCMessage *msg, void *use
 
 static void get_tee_type(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
 {
-	AttestationAgent__GetTeeTypeResponse res = ATTESTATION_AGENT__GET_TEE_TYPE_RESPONSE__INIT;
+	AttestationAgent__GetTeeTypeResponse res;
 	cf_cleanup(cf_freep) char *tee = cf_strdup(agent_tee(user));
 
+	attestation_agent__get_tee_type_response__init(&res);
 	(void)msg;
 	res.tee = tee;
 	rpc_reply(call, &res.base);
@@ -89,9 +93,9 @@ static void get_tee_type(struct rpc_call *call, const ProtobufCMessage *msg, voi
 
 static void get_additional_tees(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
 {
-	AttestationAgent__GetAdditionalTeesResponse res =
-		ATTESTATION_AGENT__GET_ADDITIONAL_TEES_RESPONSE__INIT;
+	AttestationAgent__GetAdditionalTeesResponse res;
 
+	attestation_agent__get_additional_tees_response__init(&res);
 	(void)msg;
 	(void)user;
 	rpc_reply(call, &res.base);

@@ -61,7 +61,7 @@ static int call(struct aa_client *c, const struct ttrpc_req *req, ProtobufCMessa
 static int get_token(struct aa_client *c, const char *type, struct kbs_token *ret,
                      struct cf_err *err)
 {
-	AttestationAgent__GetTokenRequest msg = ATTESTATION_AGENT__GET_TOKEN_REQUEST__INIT;
+	AttestationAgent__GetTokenRequest msg;
 	cf_cleanup(cf_freep) char *copy = cf_strdup(type);
 	const struct ttrpc_req req = {
 		.service = SERVICE,
@@ -72,6 +72,7 @@ static int get_token(struct aa_client *c, const char *type, struct kbs_token *re
 	};
 	AttestationAgent__GetTokenResponse *res = NULL;
 
+	attestation_agent__get_token_request__init(&msg);
 	msg.tokentype = copy;
 	int r = call(c, &req, (ProtobufCMessage **)&res, err);
 	if (r < 0)
@@ -107,8 +108,7 @@ int aa_client_token(void *arg, bool renew, struct kbs_token *ret, struct cf_err 
 int aa_client_measure(struct aa_client *c, const char *domain, const char *operation,
                       const char *content, enum aa_measured *ret, struct cf_err *err)
 {
-	AttestationAgent__ExtendRuntimeMeasurementRequest msg =
-		ATTESTATION_AGENT__EXTEND_RUNTIME_MEASUREMENT_REQUEST__INIT;
+	AttestationAgent__ExtendRuntimeMeasurementRequest msg;
 	cf_cleanup(cf_freep) char *d = cf_strdup(domain);
 	cf_cleanup(cf_freep) char *o = cf_strdup(operation);
 	cf_cleanup(cf_freep) char *t = cf_strdup(content);
@@ -121,6 +121,7 @@ int aa_client_measure(struct aa_client *c, const char *domain, const char *opera
 	};
 	AttestationAgent__ExtendRuntimeMeasurementResponse *res = NULL;
 
+	attestation_agent__extend_runtime_measurement_request__init(&msg);
 	msg.domain = d;
 	msg.operation = o;
 	msg.content = t;

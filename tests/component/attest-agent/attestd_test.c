@@ -195,10 +195,11 @@ static int call(struct rig *rig, const char *method, const void *msg,
 
 static int get_token(struct rig *rig, const char *type, struct kbs_token *ret, struct cf_err *err)
 {
-	AttestationAgent__GetTokenRequest req = ATTESTATION_AGENT__GET_TOKEN_REQUEST__INIT;
+	AttestationAgent__GetTokenRequest req;
 	AttestationAgent__GetTokenResponse *res = NULL;
 	cf_cleanup(cf_freep) char *copy = cf_strdup(type);
 
+	attestation_agent__get_token_request__init(&req);
 	req.tokentype = copy;
 	int r = call(rig, "GetToken", &req, &attestation_agent__get_token_response__descriptor,
 	             &res, err);
@@ -228,12 +229,13 @@ static void expect_resource(struct rig *rig, const char *want)
 
 static struct cf_json *get_evidence(struct rig *rig, struct cf_view data)
 {
-	AttestationAgent__GetEvidenceRequest req = ATTESTATION_AGENT__GET_EVIDENCE_REQUEST__INIT;
+	AttestationAgent__GetEvidenceRequest req;
 	AttestationAgent__GetEvidenceResponse *res = NULL;
 	struct cf_json *j = NULL;
 	struct cf_buf copy = { 0 };
 	struct cf_err err;
 
+	attestation_agent__get_evidence_request__init(&req);
 	cf_buf_add_view(&copy, data);
 	req.runtimedata = (ProtobufCBinaryData){ copy.size, copy.data };
 	EXPECT_OK(call(rig, "GetEvidence", &req,
@@ -247,13 +249,13 @@ static struct cf_json *get_evidence(struct rig *rig, struct cf_view data)
 
 static int extend(struct rig *rig, const char *content, int reg, int *ret, struct cf_err *err)
 {
-	AttestationAgent__ExtendRuntimeMeasurementRequest req =
-		ATTESTATION_AGENT__EXTEND_RUNTIME_MEASUREMENT_REQUEST__INIT;
+	AttestationAgent__ExtendRuntimeMeasurementRequest req;
 	AttestationAgent__ExtendRuntimeMeasurementResponse *res = NULL;
 	cf_cleanup(cf_freep) char *domain = cf_strdup("example.org");
 	cf_cleanup(cf_freep) char *operation = cf_strdup("PullImage");
 	cf_cleanup(cf_freep) char *text = cf_strdup(content);
 
+	attestation_agent__extend_runtime_measurement_request__init(&req);
 	req.domain = domain;
 	req.operation = operation;
 	req.content = text;
@@ -600,17 +602,18 @@ CF_TEST(attestd_never_takes_the_sample_tee_unasked)
 
 CF_TEST(attestd_answers_the_small_questions)
 {
-	AttestationAgent__GetTeeTypeRequest q = ATTESTATION_AGENT__GET_TEE_TYPE_REQUEST__INIT;
+	AttestationAgent__GetTeeTypeRequest q;
 	AttestationAgent__GetTeeTypeResponse *res = NULL;
-	AttestationAgent__BindInitDataRequest bind =
-		ATTESTATION_AGENT__BIND_INIT_DATA_REQUEST__INIT;
+	AttestationAgent__BindInitDataRequest bind;
 	AttestationAgent__BindInitDataResponse *bound = NULL;
-	AttestationAgent__GetAdditionalEvidenceRequest more =
-		ATTESTATION_AGENT__GET_ADDITIONAL_EVIDENCE_REQUEST__INIT;
+	AttestationAgent__GetAdditionalEvidenceRequest more;
 	AttestationAgent__GetEvidenceResponse *none = NULL;
 	struct rig rig;
 	struct cf_err err;
 
+	attestation_agent__get_tee_type_request__init(&q);
+	attestation_agent__bind_init_data_request__init(&bind);
+	attestation_agent__get_additional_evidence_request__init(&more);
 	rig_init(&rig, true, &(struct fake_kbs_opts){ .resource = "x" });
 	write_config(&rig, "");
 	start(&rig, (const char *[]){ "-c", rig.config, NULL });

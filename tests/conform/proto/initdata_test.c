@@ -13,8 +13,8 @@ static void expect_hex(const struct cf_json *obj, const char *key, struct cf_vie
 
 CF_TEST(initdata_digests_and_fields_are_the_published_ones)
 {
-	cf_cleanup(cf_freep) char *toml = cf_test_vector("evidence/initdata/initdata.toml");
-	cf_cleanup(cf_freep) char *expected = cf_test_vector("evidence/initdata/expected.json");
+	cf_cleanup(cf_freep) char *toml = cf_test_source("tests/data/initdata/initdata.toml");
+	cf_cleanup(cf_freep) char *expected = cf_test_source("tests/data/initdata/expected.json");
 	struct cf_buf text = cf_test_read(toml), json = cf_test_read(expected);
 	cf_cleanup(initdata_freep) struct initdata *d = NULL;
 	cf_cleanup(cf_json_freep) struct cf_json *want = NULL;

@@ -129,7 +129,7 @@ CF_TEST(jwk_thumbprints_are_those_of_the_rfcs)
 CF_TEST(jwe_opens_the_kbs_answer_and_agrees_on_its_kek)
 {
 	cf_cleanup(cf_freep) char *path =
-		cf_test_vector("evidence/kbs-protocol/jwe-ecdh-es-a256kw-p256.json");
+		cf_test_source("tests/data/kbs/jwe-ecdh-es-a256kw-p256.json");
 	struct cf_buf text = cf_test_read(path), jwe = { 0 }, plain = { 0 };
 	cf_cleanup(cf_json_freep) struct cf_json *v = NULL;
 	cf_cleanup(jwk_freep) struct jwk *k = NULL;
@@ -146,4 +146,58 @@ CF_TEST(jwe_opens_the_kbs_answer_and_agrees_on_its_kek)
 	cf_buf_fini(&plain);
 	cf_buf_fini(&jwe);
 	cf_buf_fini(&text);
+}
+
+/* Header keys of tokens as peers write them; trust in them is the key service's to judge. */
+CF_TEST(jwk_reads_the_keys_of_the_peers_tokens)
+{
+	static const char *const files[] = {
+		"evidence/token-jwk/scenario01-jwk.json",
+		"evidence/token-jwk/scenario02-jwk.json",
+		"evidence/token-jwk/scenario03-jwk.json",
+		"evidence/token-jwk/scenario04-jwk.json",
+	};
+
+	for (size_t i = 0; i < CF_ARRAY_LEN(files); i++) {
+		cf_cleanup(cf_freep) char *path = cf_test_vector(files[i]);
+		struct cf_buf text = cf_test_read(path);
+		cf_cleanup(jwk_freep) struct jwk *k = NULL;
+		struct cf_err err;
+
+		EXPECT_OK(jwk_parse_text(cf_buf_view(&text), &k, &err), &err);
+		EXPECT_STR(k->alg, "RS256");
+		EXPECT(cf_pkey_bits(k->key) == 2048 && !cf_pkey_is_private(k->key));
+		cf_buf_fini(&text);
+	}
+}
+
+CF_TEST(jwk_of_a_certificate_is_the_one_that_is_published)
+{
+	cf_cleanup(cf_json_freep) struct cf_json *set = NULL;
+	cf_cleanup(cf_freep) char *jwks = cf_test_vector("evidence/token-jwk/expected-jwks.json");
+	cf_cleanup(cf_freep) char *chain = cf_test_vector("evidence/token-jwk/cert-chain.pem");
+	struct cf_buf text = cf_test_read(jwks), pem = cf_test_read(chain), got = { 0 };
+	cf_cleanup(cf_cert_freep) struct cf_cert *cert = NULL;
+	cf_cleanup(cf_pkey_freep) struct cf_pkey *key = NULL;
+	struct cf_jw w = { .out = &got };
+	struct cf_err err;
+
+	EXPECT_OK(cf_json_parse(cf_buf_view(&text), 0, &set, &err), &err);
+	EXPECT_OK(cf_cert_parse(cf_buf_view(&pem), &cert, &err), &err);
+	EXPECT_OK(cf_cert_pkey(cert, &key, &err), &err);
+	cf_jw_obj(&w);
+	EXPECT_OK(jwk_write_public(&w, key, "ES256", &err), &err);
+	cf_jw_end_obj(&w);
+
+	cf_cleanup(cf_json_freep) struct cf_json *mine = NULL;
+	const struct cf_json *want = cf_json_at(cf_json_get(set, "keys"), 0);
+	static const char *const members[] = { "kty", "crv", "alg", "x", "y" };
+
+	EXPECT_OK(cf_json_parse(cf_buf_view(&got), 0, &mine, &err), &err);
+	for (size_t i = 0; i < CF_ARRAY_LEN(members); i++)
+		EXPECT(cf_view_eq(cf_json_str(cf_json_get(mine, members[i])),
+		                  cf_json_str(cf_json_get(want, members[i]))));
+	cf_buf_fini(&text);
+	cf_buf_fini(&pem);
+	cf_buf_fini(&got);
 }

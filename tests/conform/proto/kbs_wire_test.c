@@ -6,7 +6,7 @@
 
 static struct cf_json *load(const char *rel)
 {
-	cf_cleanup(cf_freep) char *path = cf_test_vector(rel);
+	cf_cleanup(cf_freep) char *path = cf_test_source(rel);
 	struct cf_buf text = cf_test_read(path);
 	struct cf_json *j = NULL;
 	struct cf_err err;
@@ -33,8 +33,7 @@ static void check_digest(const struct cf_json *c, const struct cf_json *runtime,
 
 CF_TEST(kbs_runtime_data_is_canonical_and_hashes_as_the_peers)
 {
-	cf_cleanup(cf_json_freep) struct cf_json *cases =
-		load("evidence/kbs-protocol/runtime-data.json");
+	cf_cleanup(cf_json_freep) struct cf_json *cases = load("tests/data/kbs/runtime-data.json");
 
 	EXPECT(cf_json_len(cases) == 3);
 	for (size_t i = 0; i < cf_json_len(cases); i++) {
@@ -62,7 +61,7 @@ static void parse_member(const struct cf_json *all, const char *key, struct cf_b
 
 CF_TEST(kbs_messages_of_the_sample_tee_are_read)
 {
-	cf_cleanup(cf_json_freep) struct cf_json *all = load("evidence/sample/rcar-sample.json");
+	cf_cleanup(cf_json_freep) struct cf_json *all = load("tests/data/kbs/rcar-sample.json");
 	struct cf_buf text = { 0 }, report = { 0 };
 	struct kbs_request q = { 0 };
 	struct kbs_challenge c = { 0 };

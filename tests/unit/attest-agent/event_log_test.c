@@ -49,7 +49,7 @@ static const struct attester_ops fake_ops = {
 
 CF_TEST(event_blob_and_digest_are_those_of_the_peers)
 {
-	cf_cleanup(cf_freep) char *path = cf_test_vector("evidence/eventlog/aael-digest.json");
+	cf_cleanup(cf_freep) char *path = cf_test_source("tests/data/eventlog/aael-digest.json");
 	struct cf_buf text = cf_test_read(path), blob = { 0 };
 	cf_cleanup(cf_json_freep) struct cf_json *want = NULL;
 	uint8_t sum[32];
