@@ -8,11 +8,11 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if.h>
 #include <linux/if_ether.h>
 #include <linux/if_tun.h>
 #include <linux/pkt_cls.h>
 #include <linux/tc_act/tc_mirred.h>
-#include <linux/if.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,9 +5,9 @@
 #include "vmm-glue/shim/qemu_args.h"
 
 #include <arpa/inet.h>
+#include <linux/if.h>
 #include <linux/if_arp.h>
 #include <linux/neighbour.h>
-#include <linux/if.h>
 
 static char *mac_text(const uint8_t *m)
 {
