@@ -7,6 +7,7 @@
 #include "vmm-glue/shim/bootstrap.h"
 #include "vmm-glue/shim/delete.h"
 #include "vmm-glue/shim/none_init.h"
+#include "vmm-glue/shim/run.h"
 #include "vmm-glue/shim/shim.h"
 
 #include <signal.h>
@@ -151,6 +152,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (r == 0 && args.action == SHIM_NONE_INIT)
 		return none_init_main(args.rest_argc, args.rest_argv);
+	if (r == 0 && args.action == SHIM_RUN) /* its argv[0] is the word "run" */
+		return run_main(args.rest_argc + 1, args.rest_argv - 1);
 	if (r == 0)
 		r = dispatch(&args, &err);
 	return r < 0 ? fail(&err) : 0;
