@@ -125,7 +125,8 @@ int aa_tpm_public_key(struct cf_view tpm2b, struct cf_pkey **ret, struct cf_err 
 
 #define AK_ATTRIBUTES                                                                              \
 	(TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN |        \
-	 TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_SIGN_ENCRYPT)
+	 TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_SIGN_ENCRYPT |            \
+	 TPMA_OBJECT_NODA)
 
 static void ak_template_rsa(TPM2B_PUBLIC *p)
 {
