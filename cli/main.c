@@ -11,6 +11,43 @@
 static const struct cli_command attest[] = {
 	{ "show", "what TEE is here, and what it can show", cli_attest_show, NULL },
 	{ "verify", "judge evidence in a file, offline", cli_attest_verify, NULL },
+	{ "explain", "why a guest was refused, in words", cli_attest_explain, NULL },
+	{ 0 },
+};
+
+static const struct cli_command kbs_resource[] = {
+	{ "put", "store a secret and say which guests may have it", cli_kbs_resource_put, NULL },
+	{ "ls", "what is stored, for whom", cli_kbs_resource_ls, NULL },
+	{ "rm", "remove one", cli_kbs_resource_rm, NULL },
+	{ 0 },
+};
+
+static const struct cli_command kbs_reference[] = {
+	{ "put", "what a good boot measures", cli_kbs_reference_put, NULL },
+	{ "ls", "all reference values", cli_kbs_reference_ls, NULL },
+	{ "rm", "remove one", cli_kbs_reference_rm, NULL },
+	{ 0 },
+};
+
+static const struct cli_command kbs_tpm_root[] = {
+	{ "add", "a CA whose TPMs may attest", cli_kbs_tpm_root_add, NULL },
+	{ "ls", "all of them", cli_kbs_tpm_root_ls, NULL },
+	{ 0 },
+};
+
+static const struct cli_command kbs_audit[] = {
+	{ "verify", "does the log's chain hold?", cli_kbs_audit_verify, NULL },
+	{ "ls", "what was released, refused and changed", cli_kbs_audit_ls, NULL },
+	{ 0 },
+};
+
+static const struct cli_command kbs[] = {
+	{ "init", "configuration and keys for a key service", cli_kbs_init, NULL },
+	{ "serve", "run it in the foreground", cli_kbs_serve, NULL },
+	{ "resource", "secrets", NULL, kbs_resource },
+	{ "reference", "reference values", NULL, kbs_reference },
+	{ "tpm-root", "CAs of TPMs", NULL, kbs_tpm_root },
+	{ "audit", "the audit log", NULL, kbs_audit },
 	{ 0 },
 };
 
@@ -31,6 +68,8 @@ static const struct cli_command root[] = {
 	{ "attest", "evidence: what it proves, and why it was refused", NULL, attest },
 	{ "image", "images and their layers", NULL, image },
 	{ "initdata", "the measured configuration of a guest", NULL, initdata },
+	{ "kbs", "the key service and what it holds", NULL, kbs },
+	{ "measure", "what a good boot measures, from files", cli_measure, NULL },
 	{ "version", "what this is and what it was built with", cli_version, NULL },
 	{ 0 },
 };

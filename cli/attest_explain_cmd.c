@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `coffer attest explain`: why a guest was refused, in words, for the owner. */
+#include "cli/cmds_kbs.h"
+#include "cli/kbs_door.h"
+
+static const char help[] =
+	"usage: coffer attest explain REF [--json]\n"
+	"       coffer attest explain --tee TEE --evidence FILE [options of attest verify]\n"
+	"Why it was denied: REF stands in the refusal that the guest saw; FILE is evidence.\n";
+
+/* What the guest sent may hold control bytes. */
+static void print_shown(struct cf_view v)
+{
+	for (size_t i = 0; i < v.size; i++) {
+		if (v.data[i] < 0x20 || v.data[i] == 0x7f)
+			printf("\\x%02x", v.data[i]);
+		else
+			putchar(v.data[i]);
+	}
+}
+
+static void print_fact(const struct cf_json *check, const char *key, const char *label)
+{
+	struct cf_view v = cf_json_str(cf_json_get(check, key));
+
+	if (v.size == 0)
+		return;
+	printf("      %-9s ", label);
+	print_shown(v);
+	putchar('\n');
+}
+
+static void print_check(const struct cf_json *check)
+{
+	const struct cf_json *ok = cf_json_get(check, "ok");
+	bool is_known = cf_json_type(ok) == CF_JSON_BOOL;
+	bool is_bad = is_known && !cf_json_is_true(ok);
+
+	printf("  %s ", is_bad ? "BAD " : is_known ? "ok  " : "skip");
+	print_shown(cf_json_str(cf_json_get(check, "name")));
+	printf("  ");
+	print_shown(cf_json_str(cf_json_get(check, "source")));
+	putchar('\n');
+	if (!is_bad)
+		return;
+	print_fact(check, "expected", "expected");
+	print_fact(check, "actual", "actual");
+	print_fact(check, "why", "why");
+	print_fact(check, "fix", "fix");
+}
+
+static void print_record(const struct cf_json *doc)
+{
+	const struct cf_json *verdict = cf_json_get(doc, "verdict");
+	const struct cf_json *checks = cf_json_get(verdict, "checks");
+
+	printf("denied: guest ");
+	print_shown(cf_json_str(cf_json_get(doc, "peer")));
+	printf(" (");
+	print_shown(cf_json_str(cf_json_get(verdict, "tee")));
+	printf(") is ");
+	print_shown(cf_json_str(cf_json_get(verdict, "result")));
+	putchar('\n');
+	for (size_t i = 0; i < cf_json_len(checks); i++)
+		print_check(cf_json_at(checks, i));
+}
+
+static int explain_ref(const struct kbs_door *door, const char *ref, bool json)
+{
+	cf_cleanup(cf_freep) char *target = cf_asprintf("/coffer/v1/denials/%s", ref);
+	cf_cleanup(cf_buf_fini) struct cf_buf answer = { 0 };
+	cf_cleanup(cf_json_freep) struct cf_json *doc = NULL;
+	struct cf_err err;
+	int r = kbs_door_call(door, "GET", target, (struct cf_view){ 0 }, &answer, &err);
+
+	if (r == 0)
+		r = cf_json_parse(cf_buf_view(&answer), 0, &doc, &err);
+	if (r < 0)
+		return cli_fail(&err);
+	if (json)
+		printf("%.*s\n", (int)answer.size, (const char *)answer.data);
+	else
+		print_record(doc);
+	return CLI_OK;
+}
+
+int cli_attest_explain(int argc, char **argv)
+{
+	static const struct option options[] = {
+		KBS_DOOR_OPTIONS,
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct kbs_door door = { 0 };
+	bool json = false;
+	struct cf_err err;
+	int c;
+
+	for (int i = 1; i < argc; i++)
+		if (cf_starts_with(argv[i], "--tee"))
+			return cli_attest_verify(argc, argv);
+	optind = 1;
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (c == 'h') {
+			printf("%s\n%s", help, KBS_DOOR_HELP);
+			return CLI_OK;
+		}
+		if (c == '?')
+			return CLI_USAGE;
+		if (!kbs_door_option(&door, c, optarg))
+			json = true;
+	}
+	if (optind + 1 != argc)
+		return cli_usage("attest explain", "which refusal?");
+	if (kbs_door_ready(&door, &err) < 0)
+		return cli_fail(&err);
+	return explain_ref(&door, argv[optind], json);
+}
