@@ -12,12 +12,14 @@
 #include "proto/ttrpc.h"
 #include "vmm-glue/guest/guest_crun.h"
 #include "vmm-glue/guest/guest_gate.h"
+#include "vmm-glue/guest/guest_oom.h"
 #include "vmm-glue/guest/guest_process.h"
 #include "vmm-glue/guest/native_policy.h"
 
 #define GUEST_CONTAINERS_MAX  256u
 #define GUEST_EXECS_MAX       256u /* of one container; finished ones make room */
 #define GUEST_CREATORS_MAX    8u   /* calls that wait for one creation, or removal */
+#define GUEST_OOMS_MAX        256u /* not yet told */
 #define GUEST_PULL_TIMEOUT_MS 1200000
 #define GUEST_CDH_TIMEOUT_MS  50000
 
@@ -60,6 +62,7 @@ struct guest_container {
 	struct rpc_call *removers[GUEST_CREATORS_MAX];
 	size_t remover_count;
 	struct cf_event *remove_timer;
+	struct guest_oom *oom;
 	struct cf_event *pause_watch; /* while a pause process gets ready */
 	int pause_fd;                 /* valid with pause_watch */
 	struct guest_process *init;

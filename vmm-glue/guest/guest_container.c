@@ -123,6 +123,7 @@ static void container_free(struct guest_container *c)
 	*at = c->next;
 	cf_event_free(c->remove_timer);
 	end_pause_watch(c);
+	guest_oom_free(c->oom);
 	guest_process_free(c->init);
 	for (size_t i = 0; i < c->exec_count; i++)
 		guest_process_free(c->execs[i]);
@@ -313,8 +314,33 @@ static bool give_up(struct guest_container *c)
 	return true;
 }
 
+/* A kill by the kernel: told to whoever waits, or kept for the next one who asks. */
+static void on_oom(void *arg)
+{
+	struct guest_container *c = arg;
+	struct guest *g = c->guest;
+	Grpc__OOMEvent event = GRPC__OOMEVENT__INIT;
+
+	cf_log_warn("out of memory", CF_F_STR("container", c->id));
+	if (g->oom_waiter) {
+		event.container_id = c->id;
+		rpc_reply(cf_take(&g->oom_waiter), &event);
+	} else if (g->ooms.count < GUEST_OOMS_MAX) {
+		cf_strv_add(&g->ooms, c->id);
+	}
+}
+
+static void watch_memory(struct guest_container *c)
+{
+	cf_cleanup(cf_freep) char *path = cf_asprintf("/coffer/%s", c->id);
+
+	c->oom = guest_oom_watch(c->guest->loop, c->guest->opts.cgroup_root, path, on_oom, c);
+}
+
 static void created(struct guest_container *c)
 {
+	if (!c->is_pause)
+		watch_memory(c);
 	c->state = c->init->has_ended ? GUEST_STOPPED : GUEST_CREATED;
 	answer_creators(c, NULL);
 	if (c->is_doomed)

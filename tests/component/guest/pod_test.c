@@ -247,3 +247,32 @@ CF_TEST(figures_and_machine_answers_come)
 	fx_container_free(c);
 	fx_stop(f);
 }
+
+CF_TEST(kill_for_want_of_memory_is_told)
+{
+	static const char script[] = "x=0123456789abcdef; while true; do x=$x$x; done";
+	Grpc__GetOOMEventRequest req = GRPC__GET_OOMEVENT_REQUEST__INIT;
+	Grpc__LinuxResources res = GRPC__LINUX_RESOURCES__INIT;
+	Grpc__LinuxMemory memory = GRPC__LINUX_MEMORY__INIT;
+	Grpc__OOMEvent *event = NULL;
+	struct fx_container *c;
+	struct cf_err err;
+	struct fx *f;
+
+	NEED_ROOT();
+	f = fx_start(SCRIPT("x=0123456789abcdef; while true; do x=$x$x; done"));
+	EXPECT_OK(fx_sandbox(f, false, &err), &err);
+	c = fx_container("app-1", "test/app");
+	fx_shell(c, script);
+	memory.limit = 16 << 20;
+	res.memory = &memory;
+	c->linux_spec.resources = &res;
+	EXPECT_OK(fx_create(f, c, &err), &err);
+	EXPECT_OK(fx_start_container(f, "app-1", &err), &err);
+	EXPECT_INT(fx_wait(f, "app-1", "app-1", &err), 137);
+	EXPECT_OK(fx_call(f, "GetOOMEvent", &req, &grpc__oomevent__descriptor, &event, &err), &err);
+	EXPECT_STR(event->container_id, "app-1");
+	grpc__oomevent__free_unpacked(event, NULL);
+	fx_container_free(c);
+	fx_stop(f);
+}
