@@ -15,7 +15,7 @@
 
 extern char **environ;
 
-#define FD_COUNT_MAX 32
+#define FD_COUNT_MAX 520 /* a helper may get one for each layer of an image */
 #define STDERR_TAIL  300
 #define EXIT_NO_EXEC 127
 

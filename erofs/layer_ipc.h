@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * What the pipeline and its two sandboxed processes say to each other. Internal to this folder.
+ * What the pipeline and the sandboxed processes say to each other. Internal to this folder.
  *
  * Control runs over a SOCK_SEQPACKET pair, one struct layer_msg a packet; content goes through rings
  * of slots in shared memory, used in turn. The pipeline believes nothing: it copies a slot before it
@@ -15,11 +15,14 @@
 
 #define LAYER_HELPER_INFLATE "layer-inflate" /* fds: control, ring (written), compressed bytes */
 #define LAYER_HELPER_BUILD   "layer-build"   /* fds: control, ring (read only), image */
-/* The fds of both, in this order from here. */
+#define LAYER_HELPER_MERGE   "layer-merge"   /* fds: control, image, the layers; args: diffIDs */
 enum {
 	LAYER_FD_CONTROL = 3,
 	LAYER_FD_RING = 4,
 	LAYER_FD_BYTES = 5,
+	/* of the merge */
+	LAYER_FD_MERGED = 4,
+	LAYER_FD_LAYERS = 5, /* and on */
 };
 
 enum layer_msg_kind {

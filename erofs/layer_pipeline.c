@@ -1,35 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "erofs/layer_pipeline.h"
 
-#include "erofs/layer_ipc.h"
+#include "erofs/layer_child.h"
 #include "erofs/layer_out.h"
 #include "erofs/layer_store.h"
 
 #include "base/crypto.h"
 #include "base/fd.h"
-#include "base/proc.h"
 #include "base/str.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define BUILD_MEMORY_MAX   (3ull << 30)   /* address space; the tree's own limits are tighter */
 #define INFLATE_MEMORY_MAX (512ull << 20) /* libzstd takes 128 MiB for the largest window */
-#define CPU_S_MAX          3600
-
-/* One sandboxed process. */
-struct worker {
-	const char *what; /* for messages */
-	pid_t pid;        /* 0: none */
-	int control;
-};
 
 /* Slots in shared memory, used in turn. */
 struct ring {
@@ -52,7 +41,7 @@ struct layer_pipeline {
 	bool has_format;
 	struct layer_result result;
 
-	struct worker inflater, builder;
+	struct layer_child inflater, builder;
 	int blob_fd;         /* compressed bytes to the inflater */
 	struct ring in, out; /* from the inflater; to the builder */
 	unsigned out_free;   /* slots of out that the builder is done with */
@@ -61,67 +50,6 @@ struct layer_pipeline {
 };
 
 /* ---- processes ---- */
-
-static void reap(struct worker *w, int *ret_status)
-{
-	int status = 0;
-
-	if (w->pid) {
-		kill(w->pid, SIGKILL); /* one that already died keeps its own status */
-		while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR)
-			continue;
-	}
-	w->pid = 0;
-	cf_close(&w->control);
-	if (ret_status)
-		*ret_status = status;
-}
-
-/* The worker closed its control socket without a last word. */
-static int worker_is_gone(struct worker *w, struct cf_err *err)
-{
-	int status;
-
-	reap(w, &status);
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-		return cf_fail(err, CF_PERMISSION_DENIED,
-		               "%s: it tried what its sandbox forbids, and was killed", w->what);
-	if (WIFSIGNALED(status))
-		return cf_fail(err, CF_INTERNAL, "%s: it was killed by signal %d", w->what,
-		               WTERMSIG(status));
-	return cf_fail(err, CF_INTERNAL, "%s: it ended with status %d", w->what,
-	               WEXITSTATUS(status));
-}
-
-/* What a worker calls its failure is text for people; the code only chooses among refusals. */
-static int worker_failed(const struct worker *w, const struct layer_msg *m, size_t payload,
-                         struct cf_err *err)
-{
-	enum cf_code code = CF_INTERNAL;
-
-	if (m->size == CF_INVALID_ARGUMENT || m->size == CF_RESOURCE_EXHAUSTED)
-		code = (enum cf_code)m->size;
-	return cf_fail(err, code, "%s: %.*s", w->what, (int)payload, (const char *)m->payload);
-}
-
-/* One that is gone left a last word, or none: the pump will find out. */
-static int post(const struct worker *w, enum layer_msg_kind kind, uint32_t size,
-                struct cf_view payload, struct cf_err *err)
-{
-	struct cf_err why;
-	int r = layer_msg_post(w->control, kind, size, payload, &why);
-
-	if (r < 0 && (why.sys == EPIPE || why.sys == ECONNRESET))
-		return 0;
-	if (r < 0)
-		*err = why;
-	return r;
-}
-
-static int nonsense(const struct worker *w, struct cf_err *err)
-{
-	return cf_fail(err, CF_INTERNAL, "%s: it spoke nonsense", w->what);
-}
 
 /*
  * A ring: mapped here for reading and writing, and an fd for the other side. The size is sealed, so
@@ -166,22 +94,12 @@ static void next_slot(struct ring *ring)
 }
 
 /* @bytes_fd: borrowed; what the worker reads (inflate) or writes (build). */
-static int start_worker(struct worker *w, const char *helper, const char *const *args, int ring_fd,
-                        int bytes_fd, uint64_t memory_max, struct cf_err *err)
+static int start_worker(struct layer_child *w, const char *helper, const char *const *args,
+                        int ring_fd, int bytes_fd, uint64_t memory_max, struct cf_err *err)
 {
-	const struct cf_helper_limits limits = { .memory_max = memory_max, .cpu_s_max = CPU_S_MAX };
-	int pair[2];
-	int r = cf_socketpair(SOCK_SEQPACKET, pair, err);
+	const int fds[] = { ring_fd, bytes_fd };
 
-	if (r < 0)
-		return r;
-	const int fds[] = { pair[1], ring_fd, bytes_fd };
-	r = cf_helper_spawn(helper, args, fds, CF_ARRAY_LEN(fds), &limits, &w->pid, err);
-	cf_close(&pair[1]);
-	if (r < 0)
-		cf_close(&pair[0]);
-	w->control = pair[0];
-	return r < 0 ? cf_wrap(err, r, "%s", w->what) : 0;
+	return layer_child_start(w, helper, args, fds, CF_ARRAY_LEN(fds), memory_max, err);
 }
 
 static int start_builder(struct layer_pipeline *p, struct cf_err *err)
@@ -251,7 +169,8 @@ static int hand_over(struct layer_pipeline *p, size_t size, struct cf_err *err)
 	int r = check_limits(p, size, err);
 
 	if (r == 0)
-		r = post(&p->builder, LAYER_MSG_DATA, (uint32_t)size, cf_view(NULL, 0), err);
+		r = layer_child_post(&p->builder, LAYER_MSG_DATA, (uint32_t)size, cf_view(NULL, 0),
+		                     err);
 	if (r < 0)
 		return r;
 	p->result.inflated_bytes += size;
@@ -267,10 +186,10 @@ static int take_inflated(struct layer_pipeline *p, uint32_t size, struct cf_err 
 	int r;
 
 	if (size == 0 || size > LAYER_SLOT_BYTES || !p->out_free)
-		return nonsense(&p->inflater, err);
+		return layer_child_nonsense(&p->inflater, err);
 	memcpy(current_slot(&p->out), current_slot(&p->in), size);
 	next_slot(&p->in);
-	r = post(&p->inflater, LAYER_MSG_FREE, 0, cf_view(NULL, 0), err);
+	r = layer_child_post(&p->inflater, LAYER_MSG_FREE, 0, cf_view(NULL, 0), err);
 	if (r < 0)
 		return r;
 	return hand_over(p, size, err);
@@ -285,7 +204,7 @@ static int on_inflater(struct layer_pipeline *p, struct cf_err *err)
 	if (r < 0)
 		return r;
 	if (r == 0)
-		return worker_is_gone(&p->inflater, err);
+		return layer_child_gone(&p->inflater, err);
 	switch (m.kind) {
 	case LAYER_MSG_DATA:
 		return take_inflated(p, m.size, err);
@@ -293,9 +212,9 @@ static int on_inflater(struct layer_pipeline *p, struct cf_err *err)
 		p->all_inflated = true;
 		return 0;
 	case LAYER_MSG_FAILED:
-		return worker_failed(&p->inflater, &m, payload, err);
+		return layer_child_failed(&p->inflater, &m, payload, err);
 	default:
-		return nonsense(&p->inflater, err);
+		return layer_child_nonsense(&p->inflater, err);
 	}
 }
 
@@ -308,15 +227,15 @@ static int on_builder(struct layer_pipeline *p, struct cf_err *err)
 	if (r < 0)
 		return r;
 	if (r == 0)
-		return worker_is_gone(&p->builder, err);
+		return layer_child_gone(&p->builder, err);
 	if (m.kind == LAYER_MSG_FAILED)
-		return worker_failed(&p->builder, &m, payload, err);
+		return layer_child_failed(&p->builder, &m, payload, err);
 	if (m.kind == LAYER_MSG_FREE && p->out_free < LAYER_SLOTS) {
 		p->out_free++;
 		return 0;
 	}
 	if (m.kind != LAYER_MSG_DONE || !p->end_was_sent || payload != sizeof(p->result.claimed))
-		return nonsense(&p->builder, err);
+		return layer_child_nonsense(&p->builder, err);
 	memcpy(&p->result.claimed, m.payload, sizeof(p->result.claimed));
 	p->is_built = true;
 	return 0;
@@ -496,7 +415,7 @@ static int await_image(struct layer_pipeline *p, struct cf_err *err)
 
 	layer_uuid(cf_view_str(p->result.diff_id), uuid);
 	p->end_was_sent = true;
-	r = post(&p->builder, LAYER_MSG_END, 0, cf_view(uuid, sizeof(uuid)), err);
+	r = layer_child_post(&p->builder, LAYER_MSG_END, 0, cf_view(uuid, sizeof(uuid)), err);
 	while (r == 0 && !p->is_built)
 		r = pump_or_stall(p, NULL, err);
 	return r;
@@ -527,8 +446,8 @@ int layer_pipeline_finish(struct layer_pipeline *p, struct layer_result *ret, st
 		r = await_image(p, err);
 	if (r < 0)
 		return r;
-	reap(&p->inflater, NULL);
-	reap(&p->builder, NULL);
+	layer_child_reap(&p->inflater, NULL);
+	layer_child_reap(&p->builder, NULL);
 	r = check_image(p, err);
 	if (r < 0)
 		return r;
@@ -597,8 +516,8 @@ struct layer_pipeline *layer_pipeline_free(struct layer_pipeline *p)
 {
 	if (!p)
 		return NULL;
-	reap(&p->inflater, NULL);
-	reap(&p->builder, NULL);
+	layer_child_reap(&p->inflater, NULL);
+	layer_child_reap(&p->builder, NULL);
 	cf_close(&p->blob_fd);
 	drop_ring(&p->in);
 	drop_ring(&p->out);

@@ -4,12 +4,15 @@
 #include "erofs/inflate.h"
 #include "erofs/layer_build.h"
 #include "erofs/layer_ipc.h"
+#include "erofs/layer_out.h"
+#include "erofs/merge.h"
 
 #include "base/fd.h"
 #include "base/str.h"
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define INPUT_BYTES (64u << 10)
@@ -17,6 +20,7 @@
 const struct cf_helper layer_helpers[] = {
 	{ LAYER_HELPER_INFLATE, layer_worker_inflate },
 	{ LAYER_HELPER_BUILD, layer_worker_build },
+	{ LAYER_HELPER_MERGE, layer_worker_merge },
 };
 const size_t layer_helper_count = CF_ARRAY_LEN(layer_helpers);
 
@@ -211,5 +215,48 @@ int layer_worker_build(int argc, char **argv)
 	if (r < 0)
 		report(r, &err);
 	layer_build_free(b);
+	return r < 0;
+}
+
+/* ---- merge ---- */
+
+/* Published images are never written again, so a mapping of one does not change under us. */
+static int map_layer(int fd, struct cf_view *ret, struct cf_err *err)
+{
+	struct stat st;
+	void *p;
+
+	if (fstat(fd, &st) < 0)
+		return cf_fail_errno(err, errno, "merge: layer");
+	if (st.st_size <= 0 || (uint64_t)st.st_size > LAYER_IMAGE_MAX)
+		return cf_fail(err, CF_INVALID_ARGUMENT, "merge: a layer of %lld bytes",
+		               (long long)st.st_size);
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (p == MAP_FAILED)
+		return cf_fail_errno(err, errno, "merge: layer");
+	*ret = cf_view(p, (size_t)st.st_size);
+	return 0;
+}
+
+/* argv[1]: the id in hex; argv[2…]: the diffIDs, bottom first, images at LAYER_FD_LAYERS and on. */
+int layer_worker_merge(int argc, char **argv)
+{
+	size_t count = argc > 2 ? (size_t)argc - 2 : 0;
+	struct layer_merge_input *in = cf_zalloc_n(count + 1, sizeof(*in));
+	uint8_t uuid[LAYER_UUID_SIZE];
+	struct cf_err err = { 0 };
+	int r = cf_hex_decode(cf_view_str(argc > 1 ? argv[1] : ""), uuid, sizeof(uuid), &err);
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		in[i].diff_id = cf_view_str(argv[2 + i]);
+		r = map_layer(LAYER_FD_LAYERS + (int)i, &in[i].image, &err);
+	}
+	if (r == 0)
+		r = layer_merge(in, count, uuid, LAYER_FD_MERGED, NULL, &err);
+	if (r == 0)
+		r = layer_msg_send(LAYER_FD_CONTROL, LAYER_MSG_DONE, 0, cf_view(NULL, 0), &err);
+	if (r < 0)
+		report(r, &err);
+	free(in);
 	return r < 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * The two sandboxed processes of the layer pipeline. A program that uses layer_pipeline.h calls,
- * first thing in main():
+ * The sandboxed processes of the layer pipeline and of merging. A program that uses layer_pipeline.h
+ * or layer_merge_store() calls, first thing in main():
  *
  *   cf_helper_main(argc, argv, layer_helpers, layer_helper_count);
  *
@@ -15,3 +15,4 @@ extern const size_t layer_helper_count;
 
 int layer_worker_inflate(int argc, char **argv);
 int layer_worker_build(int argc, char **argv);
+int layer_worker_merge(int argc, char **argv);

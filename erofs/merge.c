@@ -37,6 +37,7 @@ struct merge {
 	const struct layer_merge_input *inputs;
 	struct layer_image *images;
 	size_t count;
+	const uint8_t *uuid;
 	struct layer_tree tree;
 	struct source *sources;
 	size_t source_count, source_cap;
@@ -520,18 +521,6 @@ static int write_devices(struct merge *m, struct cf_err *err)
 	return 0;
 }
 
-static void merged_uuid(const struct merge *m, uint8_t out[LAYER_UUID_SIZE])
-{
-	struct cf_buf ids = { .max = LAYER_MERGE_LAYERS_MAX * 256 };
-
-	for (size_t i = 0; i < m->count; i++) {
-		cf_buf_add_view(&ids, m->inputs[i].diff_id);
-		cf_buf_add_byte(&ids, '\n');
-	}
-	layer_uuid(cf_buf_view(&ids), out);
-	cf_buf_fini(&ids);
-}
-
 static int write_image(struct merge *m, struct cf_err *err)
 {
 	uint8_t block0[LAYER_BLOCK_BYTES] = { 0 };
@@ -548,7 +537,7 @@ static int write_image(struct merge *m, struct cf_err *err)
 	if (r < 0)
 		return r;
 	super.inodes = m->stats.inodes;
-	merged_uuid(m, super.uuid);
+	memcpy(super.uuid, m->uuid, sizeof(super.uuid));
 	r = layer_out_finish(m->out, &super, block0, err);
 	m->stats.image_bytes = layer_out_size(m->out);
 	return r;
@@ -580,10 +569,11 @@ static int merge_all(struct merge *m, struct cf_err *err)
 	return r < 0 ? r : write_image(m, err);
 }
 
-int layer_merge(const struct layer_merge_input *layers, size_t count, int fd,
-                struct layer_merge_stats *ret, struct cf_err *err)
+int layer_merge(const struct layer_merge_input *layers, size_t count,
+                const uint8_t uuid[LAYER_UUID_SIZE], int fd, struct layer_merge_stats *ret,
+                struct cf_err *err)
 {
-	struct merge m = { .inputs = layers, .count = count };
+	struct merge m = { .inputs = layers, .count = count, .uuid = uuid };
 	uint32_t table;
 	int r;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "erofs/merge.h"
 
+#include "erofs/layer_child.h"
 #include "erofs/layer_out.h"
 #include "erofs/layer_store.h"
 
@@ -9,40 +10,119 @@
 #include "base/str.h"
 
 #include <errno.h>
-#include <sys/mman.h>
+#include <poll.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Published images are never written again, so a mapping of one does not change under us. */
-static int map_layer(const char *dir, struct layer_merge_input *in, struct cf_err *err)
-{
-	cf_cleanup(cf_closep) int fd = -1;
-	struct stat st;
-	void *p;
-	int r = layer_store_find(dir, in->diff_id, &fd, err);
+#define TREE_MEMORY_MAX                                                                            \
+	(3ull << 30)          /* address space beside the layers; the tree's limits are tighter */
+#define STALL_MS       120000 /* a merge of any size is done by then */
+#define FDS_ENOUGH_FOR 400u   /* layers, within the usual limit of 1024 fds */
 
-	if (r == LAYER_E_MISSING)
-		return cf_fail(err, CF_NOT_FOUND, "merge: the store has no layer %.*s",
-		               (int)CF_MIN(in->diff_id.size, 100u), (const char *)in->diff_id.data);
-	if (r < 0)
-		return r;
-	if (fstat(fd, &st) < 0)
-		return cf_fail_errno(err, errno, "merge: layer");
-	if (st.st_size <= 0 || (uint64_t)st.st_size > LAYER_IMAGE_MAX)
-		return cf_fail(err, CF_INVALID_ARGUMENT, "merge: a layer of %lld bytes",
-		               (long long)st.st_size);
-	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (p == MAP_FAILED)
-		return cf_fail_errno(err, errno, "merge: layer");
-	in->image = cf_view(p, (size_t)st.st_size);
+struct layers {
+	const struct cf_view *diff_ids;
+	size_t count;
+	int *fds; /* the merged image's, then the layers' */
+	uint64_t bytes;
+};
+
+static int open_layers(const char *dir, struct layers *l, struct cf_err *err)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		struct stat st;
+		int r = layer_store_find(dir, l->diff_ids[i], &l->fds[1 + i], err);
+
+		if (r == LAYER_E_MISSING)
+			return cf_fail(err, CF_NOT_FOUND, "merge: the store has no layer %.*s",
+			               (int)CF_MIN(l->diff_ids[i].size, 100u),
+			               (const char *)l->diff_ids[i].data);
+		if (r < 0)
+			return r;
+		if (fstat(l->fds[1 + i], &st) < 0)
+			return cf_fail_errno(err, errno, "merge: layer");
+		l->bytes += (uint64_t)st.st_size;
+	}
 	return 0;
 }
 
-static void unmap_layers(const struct layer_merge_input *in, size_t count)
+/* Every layer is an fd there and, while they are moved into place, twice one. */
+static void allow_more_fds(size_t layers)
 {
-	for (size_t i = 0; i < count; i++)
-		if (in[i].image.size)
-			munmap((void *)(uintptr_t)in[i].image.data, in[i].image.size);
+	struct rlimit r;
+
+	if (layers <= FDS_ENOUGH_FOR || getrlimit(RLIMIT_NOFILE, &r) < 0)
+		return;
+	r.rlim_cur = CF_MAX(r.rlim_cur, CF_MIN(r.rlim_max, (rlim_t)4096));
+	setrlimit(RLIMIT_NOFILE, &r);
+}
+
+static int await_merged(struct layer_child *child, struct cf_err *err)
+{
+	struct pollfd fd = { .fd = child->control, .events = POLLIN };
+	struct layer_msg m;
+	size_t payload;
+	int r;
+
+	do
+		r = poll(&fd, 1, STALL_MS);
+	while (r < 0 && errno == EINTR);
+	if (r <= 0)
+		return r < 0 ? cf_fail_errno(err, errno, "merge: poll")
+		             : cf_fail(err, CF_DEADLINE_EXCEEDED, "merge: it does not end");
+	r = layer_msg_take(child->control, &m, &payload, err);
+	if (r <= 0)
+		return r < 0 ? r : layer_child_gone(child, err);
+	if (m.kind == LAYER_MSG_FAILED)
+		return layer_child_failed(child, &m, payload, err);
+	return m.kind == LAYER_MSG_DONE ? 0 : layer_child_nonsense(child, err);
+}
+
+static int check_size(int fd, struct cf_err *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return cf_fail_errno(err, errno, "merge: image");
+	if (st.st_size < LAYER_BLOCK_BYTES || (uint64_t)st.st_size > LAYER_IMAGE_MAX ||
+	    st.st_size % LAYER_BLOCK_BYTES)
+		return cf_fail(err, CF_INTERNAL, "merge: an image of %lld bytes cannot be",
+		               (long long)st.st_size);
+	return 0;
+}
+
+/* In a sandboxed process: the layers' bytes come from one that parsed a stranger's tar. */
+static int merge_in_child(const struct layers *l, struct cf_err *err)
+{
+	struct layer_child child = { .what = "merge", .control = -1 };
+	struct cf_strv args = { 0 };
+	uint8_t uuid[LAYER_UUID_SIZE];
+	int r;
+
+	layer_merge_uuid(l->diff_ids, l->count, uuid);
+	cf_strv_add_take(&args, cf_hex_dup(cf_view(uuid, sizeof(uuid))));
+	for (size_t i = 0; i < l->count; i++)
+		cf_strv_add_take(&args, cf_view_dup(l->diff_ids[i]));
+	allow_more_fds(l->count);
+	r = layer_child_start(&child, LAYER_HELPER_MERGE, (const char *const *)args.items, l->fds,
+	                      l->count + 1, l->bytes + TREE_MEMORY_MAX, err);
+	cf_strv_fini(&args);
+	if (r == 0)
+		r = await_merged(&child, err);
+	layer_child_reap(&child, NULL);
+	return r < 0 ? r : check_size(l->fds[0], err);
+}
+
+void layer_merge_uuid(const struct cf_view *diff_ids, size_t count, uint8_t out[LAYER_UUID_SIZE])
+{
+	struct cf_buf ids = { .max = LAYER_MERGE_LAYERS_MAX * 256 };
+
+	for (size_t i = 0; i < count; i++) {
+		cf_buf_add_view(&ids, diff_ids[i]);
+		cf_buf_add_byte(&ids, '\n');
+	}
+	layer_uuid(cf_buf_view(&ids), out);
+	cf_buf_fini(&ids);
 }
 
 static char *merged_path(const char *dir, const struct cf_view *diff_ids, size_t count,
@@ -64,17 +144,21 @@ static char *merged_path(const char *dir, const struct cf_view *diff_ids, size_t
 	return path;
 }
 
-static int merge_into(const char *dir, const struct layer_merge_input *in, size_t count,
-                      const char *name, bool durable, struct cf_err *err)
+static int merge_and_publish(const char *dir, struct layers *l, const char *name, bool durable,
+                             struct cf_err *err)
 {
 	struct layer_draft draft;
-	int r = layer_draft_open(dir, &draft, err);
+	int r = open_layers(dir, l, err);
 
+	if (r == 0)
+		r = layer_draft_open(dir, &draft, err);
 	if (r < 0)
 		return r;
-	r = layer_merge(in, count, draft.fd, NULL, err);
+	l->fds[0] = draft.fd;
+	r = merge_in_child(l, err);
 	if (r == 0)
 		r = layer_draft_publish(&draft, name, durable, err);
+	l->fds[0] = -1;
 	layer_draft_fini(&draft);
 	return r;
 }
@@ -82,7 +166,7 @@ static int merge_into(const char *dir, const struct layer_merge_input *in, size_
 int layer_merge_store(const char *dir, const struct cf_view *diff_ids, size_t count, bool durable,
                       char **ret_path, struct cf_err *err)
 {
-	struct layer_merge_input *in;
+	struct layers l = { .diff_ids = diff_ids, .count = count };
 	const char *name;
 	int r = 0;
 
@@ -90,19 +174,14 @@ int layer_merge_store(const char *dir, const struct cf_view *diff_ids, size_t co
 		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "merge: %zu layers, 1 to %u can be",
 		               count, LAYER_MERGE_LAYERS_MAX);
 	cf_cleanup(cf_freep) char *path = merged_path(dir, diff_ids, count, &name);
-	if (access(path, F_OK) == 0) {
-		*ret_path = cf_take(&path);
-		return 0;
-	}
-	in = cf_zalloc_n(count, sizeof(*in));
-	for (size_t i = 0; r == 0 && i < count; i++) {
-		in[i].diff_id = diff_ids[i];
-		r = map_layer(dir, &in[i], err);
-	}
-	if (r == 0)
-		r = merge_into(dir, in, count, name, durable, err);
-	unmap_layers(in, count);
-	free(in);
+	l.fds = cf_zalloc_n(count + 1, sizeof(*l.fds));
+	for (size_t i = 0; i <= count; i++)
+		l.fds[i] = -1;
+	if (access(path, F_OK) < 0)
+		r = merge_and_publish(dir, &l, name, durable, err);
+	for (size_t i = 0; i <= count; i++)
+		cf_close(&l.fds[i]);
+	free(l.fds);
 	if (r == 0)
 		*ret_path = cf_take(&path);
 	return r;

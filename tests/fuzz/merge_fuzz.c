@@ -13,6 +13,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static const uint8_t uuid[LAYER_UUID_SIZE];
+
 static void header(struct cf_buf *tar, char type, const char *name)
 {
 	uint8_t h[512] = { 0 };
@@ -34,7 +36,6 @@ static void header(struct cf_buf *tar, char type, const char *name)
 static struct cf_view lower(void)
 {
 	static struct cf_buf image;
-	static const uint8_t uuid[LAYER_UUID_SIZE];
 	struct cf_buf tar = { 0 };
 	struct cf_err err;
 
@@ -75,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		in[1].image = cf_view(image, blocks * LAYER_BLOCK_BYTES);
 		cf_cleanup(cf_closep) int fd = memfd_create("merged", MFD_CLOEXEC);
 		bool alone = data[0] & 1;
-		if (layer_merge(alone ? in + 1 : in, alone ? 1 : 2, fd, NULL, &err) < 0 &&
+		if (layer_merge(alone ? in + 1 : in, alone ? 1 : 2, uuid, fd, NULL, &err) < 0 &&
 		    !err.msg[0])
 			abort();
 	}

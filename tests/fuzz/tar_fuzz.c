@@ -18,6 +18,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static const uint8_t uuid[LAYER_UUID_SIZE];
+
 static void fix_checksums(uint8_t *tar, size_t size)
 {
 	for (size_t at = 0; at + BLOCK <= size; at += BLOCK) {
@@ -71,7 +73,7 @@ static void check(int fd, bool for_merge)
 		cf_cleanup(cf_closep) int out = memfd_create("merged", MFD_CLOEXEC);
 
 		/* a link that leads nowhere may be refused; anything else merges */
-		if (layer_merge(&in, 1, out, NULL, &err) < 0 && !img.has_pending)
+		if (layer_merge(&in, 1, uuid, out, NULL, &err) < 0 && !img.has_pending)
 			abort();
 	}
 	cf_buf_fini(&image);
@@ -79,7 +81,6 @@ static void check(int fd, bool for_merge)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const uint8_t uuid[LAYER_UUID_SIZE];
 	struct layer_build_opts opts = { .limits = { 2000, 64 << 20 } };
 	uint8_t *tar;
 	struct cf_err err;

@@ -4,6 +4,7 @@
  * overlayfs over the same layers. Needs root and EROFS; skipped otherwise.
  */
 #include "erofs/layer_store.h"
+#include "erofs/layer_worker.h"
 #include "erofs/merge.h"
 #include "erofs/mount.h"
 #include "tests/harness/erofs_tree.h"
@@ -17,6 +18,12 @@
 #include <time.h>
 
 #define LAYERS_MAX 130
+
+/* This binary is its own helper. */
+__attribute__((constructor)) static void become_helper(int argc, char **argv)
+{
+	cf_helper_main(argc, argv, layer_helpers, layer_helper_count);
+}
 
 struct fixture {
 	char *dir;

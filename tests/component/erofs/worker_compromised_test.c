@@ -11,6 +11,7 @@
 #include "erofs/layer_pipeline.h"
 #include "erofs/layer_store.h"
 #include "erofs/layer_worker.h"
+#include "erofs/merge.h"
 #include "tests/harness/erofs_tree.h"
 
 #include "base/crypto.h"
@@ -92,6 +93,10 @@ static void try_kill_parent(void)
 {
 	syscall(SYS_kill, 1, SIGKILL);
 }
+static void try_tgkill_parent(void)
+{
+	syscall(SYS_tgkill, getppid(), getppid(), SIGKILL);
+}
 static void try_mount(void)
 {
 	syscall(SYS_mount, "none", "/tmp", "tmpfs", 0, NULL);
@@ -120,9 +125,10 @@ static void try_keys(void)
 }
 
 static void (*const forbidden[])(void) = {
-	try_open,    try_create, try_old_open, try_socket,   try_unix_socket, try_connect,
-	try_pass_fd, try_exec,   try_fork,     try_ptrace,   try_read_parent, try_kill_parent,
-	try_mount,   try_unlink, try_link,     try_io_uring, try_bpf,         try_keys,
+	try_open,        try_create,      try_old_open, try_socket,        try_unix_socket,
+	try_connect,     try_pass_fd,     try_exec,     try_fork,          try_ptrace,
+	try_read_parent, try_kill_parent, try_mount,    try_unlink,        try_link,
+	try_io_uring,    try_bpf,         try_keys,     try_tgkill_parent,
 };
 
 enum trick {
@@ -309,11 +315,40 @@ static int inflater(int argc, char **argv)
 	return 0;
 }
 
+/* Which trick a merge plays is told by the number behind "sha512:" in the second diffID. */
+static int merger(int argc, char **argv)
+{
+	const char *hex = argc > 3 ? cf_after(argv[3], "sha512:") : NULL;
+	unsigned long n;
+
+	if (!hex)
+		return layer_worker_merge(argc, argv);
+	n = strtoul(hex + 120, NULL, 16);
+	if (n < CF_ARRAY_LEN(forbidden))
+		forbidden[n]();
+	if (n == TRICK_NO_IMAGE)
+		say(LAYER_MSG_DONE, 0, NULL, 0);
+	if (n == TRICK_NONSENSE)
+		say((enum layer_msg_kind)77, 1234, "?", 1);
+	if (n == TRICK_OTHER_IMAGE) { /* the layers can only be read */
+		uint8_t byte = 'E';
+		bool wrote = pwrite(LAYER_FD_LAYERS, &byte, 1, 0) == 1 ||
+		             ftruncate(LAYER_FD_LAYERS, 0) == 0 ||
+		             mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, LAYER_FD_LAYERS,
+		                  0) != MAP_FAILED;
+		const char *text = wrote ? "a layer can be written" : "held";
+
+		say(LAYER_MSG_FAILED, CF_INVALID_ARGUMENT, text, strlen(text));
+	}
+	return 0;
+}
+
 __attribute__((constructor)) static void become_helper(int argc, char **argv)
 {
 	static const struct cf_helper rows[] = {
 		{ LAYER_HELPER_INFLATE, inflater },
 		{ LAYER_HELPER_BUILD, builder },
+		{ LAYER_HELPER_MERGE, merger },
 	};
 
 	cf_helper_main(argc, argv, rows, CF_ARRAY_LEN(rows));
@@ -509,4 +544,35 @@ CF_TEST(worker_compromised_builder_cannot_poison_another_layer)
 	cf_buf_fini(&after);
 	attempt_fini(&good);
 	attempt_fini(&bad);
+}
+
+static void expect_merge_caught(unsigned trick, enum cf_code want, const char *text)
+{
+	struct attempt a = attempt_new();
+	cf_cleanup(cf_freep) char *second = cf_asprintf("sha512:%0128x", trick);
+	cf_cleanup(cf_freep) char *name = layer_store_name(cf_view_str(second));
+	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/%s", a.store, name);
+	const struct cf_view ids[] = { cf_view_str(a.diff_id), cf_view_str(second) };
+	char *merged = NULL;
+	struct cf_err err = { 0 };
+
+	EXPECT_OK(run(&a, 0, NO_INFLATER, NULL, &err), &err);
+	EXPECT_OK(cf_write_file_atomic(path, (struct cf_view)CF_VIEW_LIT("x"), 0600, &err), &err);
+	int r = layer_merge_store(a.store, ids, 2, false, &merged, &err);
+	if (r != -(int)want || (text && !strstr(err.msg, text)))
+		fail_msg("merge %u: %d %s", trick, r, err.msg);
+	EXPECT(!merged);
+	EXPECT_INT(files_in(a.store), 2);
+	unlink(path);
+	attempt_fini(&a);
+}
+
+CF_TEST(worker_compromised_merge_reaches_and_publishes_nothing)
+{
+	for (unsigned i = 0; i < CF_ARRAY_LEN(forbidden); i++)
+		expect_merge_caught(i, CF_PERMISSION_DENIED, "sandbox");
+	expect_merge_caught(TRICK_NO_IMAGE, CF_INTERNAL, "cannot be");
+	expect_merge_caught(TRICK_NONSENSE, CF_INTERNAL, "nonsense");
+	expect_merge_caught(TRICK_VANISH, CF_INTERNAL, "ended");
+	expect_merge_caught(TRICK_OTHER_IMAGE, CF_INVALID_ARGUMENT, "held");
 }

@@ -40,7 +40,7 @@ static int merge_views(const struct cf_view *images, size_t count, struct cf_err
 
 	for (size_t i = 0; i < count; i++)
 		in[i] = (struct layer_merge_input){ images[i], CF_VIEW_LIT("sha256:00") };
-	return layer_merge(in, count, fd, NULL, err);
+	return layer_merge(in, count, mk_uuid, fd, NULL, err);
 }
 
 static int merge_one(struct cf_view image, struct cf_err *err)
@@ -191,8 +191,8 @@ CF_TEST(merge_limits_layers)
 	struct layer_merge_input *in = cf_zalloc_n(LAYER_MERGE_LAYERS_MAX + 1, sizeof(*in));
 	struct cf_err err = { 0 };
 
-	EXPECT_FAILS(layer_merge(in, 0, -1, NULL, &err), CF_RESOURCE_EXHAUSTED);
-	EXPECT_FAILS(layer_merge(in, LAYER_MERGE_LAYERS_MAX + 1, -1, NULL, &err),
+	EXPECT_FAILS(layer_merge(in, 0, mk_uuid, -1, NULL, &err), CF_RESOURCE_EXHAUSTED);
+	EXPECT_FAILS(layer_merge(in, LAYER_MERGE_LAYERS_MAX + 1, mk_uuid, -1, NULL, &err),
 	             CF_RESOURCE_EXHAUSTED);
 	free(in);
 }
@@ -209,7 +209,7 @@ CF_TEST(merge_gives_the_same_bytes_for_the_same_layers)
 			{ cf_buf_view(&image), CF_VIEW_LIT("sha256:02") },
 		};
 
-		EXPECT_OK(layer_merge(in, 2, fd, NULL, &err), &err);
+		EXPECT_OK(layer_merge(in, 2, mk_uuid, fd, NULL, &err), &err);
 		lseek(fd, 0, SEEK_SET);
 		EXPECT_OK(cf_read_all(fd, 1 << 24, &out[i], &err), &err);
 	}
