@@ -5,6 +5,7 @@
 #include "erofs/layer_store.h"
 #include "erofs/merge.h"
 #include "guest-imaged/pull_layer.h"
+#include "proto/sig_policy.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -123,6 +124,28 @@ static int read_config(struct pull *p, struct cf_err *err)
 		r = check_shape(&p->manifest, &p->ret->config, err);
 	if (r == 0)
 		p->ret->config_digest = p->manifest.config.digest;
+	return r;
+}
+
+/* ---- policy ---- */
+
+static int ask_policy(struct pull *p, struct cf_err *err)
+{
+	struct sig_image image = { .src = p->src,
+		                   .manifest = &p->ret->manifest,
+		                   .index = &p->ret->index };
+	struct sig_verdict verdict = { 0 };
+
+	if (!p->env->policy)
+		return 0;
+	int r = sig_policy_judge(p->env->policy, &image, p->env->fetch, p->env->fetch_arg, &verdict,
+	                         err);
+
+	if (r == 0) {
+		p->ret->judgement = cf_take(&verdict.text);
+		p->ret->is_verified = verdict.is_verified;
+	}
+	sig_verdict_fini(&verdict);
 	return r;
 }
 
@@ -295,6 +318,8 @@ static int pull_all(struct pull *p, struct cf_err *err)
 {
 	int r = resolve(p, err);
 
+	if (r == 0)
+		r = ask_policy(p, err);
 	if (r == 0)
 		r = read_config(p, err);
 	if (r == 0)

@@ -9,6 +9,7 @@
 #include "guest-imaged/local_keys.h"
 #include "guest-imaged/tree_copy.h"
 #include "proto/oci_options.h"
+#include "proto/sig_policy.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -20,7 +21,7 @@ static const char usage[] =
 	"usage: coffer image pull IMAGE --out DIR [OPTION...]\n"
 	"\n"
 	"Pulls an image as a guest would: checks digests and signatures, decrypts, and puts the "
-        "tree\n"
+	"tree\n"
 	"into DIR/rootfs. IMAGE is docker://REF, REF or oci:DIR[:TAG].\n"
 	"\n"
 	"  --out DIR             where rootfs appears, whole or not at all\n"
@@ -209,18 +210,50 @@ static int load_keys(const struct options *o, struct local_keys **ret, struct cf
 	return r;
 }
 
+static int load_policy(const struct options *o, struct sig_policy **ret, struct cf_err *err)
+{
+	struct cf_buf text = { 0 };
+
+	if (!o->policy)
+		return 0;
+	int r = cf_read_file(o->policy, SIG_POLICY_SIZE_MAX, &text, err);
+
+	if (r == 0)
+		r = sig_policy_parse(cf_buf_view(&text), ret, err);
+	cf_buf_fini(&text);
+	return r < 0 ? cf_wrap(err, r, "%s", o->policy) : 0;
+}
+
+/* Keys that the policy names: files, and kbs:// from the key directory's maps. */
+static int fetch(void *arg, const char *uri, struct cf_buf *ret, struct cf_err *err)
+{
+	const char *path = cf_after(uri, "file://");
+
+	if (!cf_starts_with(uri, "kbs"))
+		return cf_read_file(path ? path : uri, LOCAL_KEYS_FILE_MAX, ret, err);
+	if (!arg)
+		return cf_fail(err, CF_NOT_FOUND, "no resource %s (no --keys)", uri);
+	return local_keys_resource(arg, uri, ret, err);
+}
+
 static int pull(const struct options *o, struct local_keys *keys, struct pull_result *res,
                 struct cf_err *err)
 {
 	cf_cleanup(cf_freep) char *work = cf_asprintf("%s/.pull", o->out);
+	cf_cleanup(sig_policy_freep) struct sig_policy *policy = NULL;
 	struct pull_env env = {
 		.work_dir = work,
 		.source = oci_options_config(&o->registry),
 		.platform = o->registry.platform,
+		.fetch = fetch,
+		.fetch_arg = keys,
 		.not_durable = true,
 	};
-	int r = cf_work_new(IMAGED_LAYERS_AT_ONCE, OCI_LAYERS_MAX, &env.layers, err);
+	int r = load_policy(o, &policy, err);
 
+	env.policy = policy;
+	if (r == 0)
+		r = cf_work_new(IMAGED_LAYERS_AT_ONCE, OCI_LAYERS_MAX, &env.layers, err);
 	if (r < 0)
 		return r;
 	if (keys)

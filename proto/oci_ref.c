@@ -295,7 +295,8 @@ int oci_ref_parse(struct cf_view text, struct oci_ref *ret, struct cf_err *err)
 
 	if (r < 0)
 		return r;
-	if (!tag.data && !digest.data)
+	ref.is_bare = !tag.data && !digest.data;
+	if (ref.is_bare)
 		copy_text(ref.tag, sizeof(ref.tag), cf_view_str("latest"));
 	*ret = ref;
 	return 0;

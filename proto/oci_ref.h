@@ -44,6 +44,7 @@ struct oci_ref {
 	         1];              /* "" when only a digest was written; "latest" when neither was */
 	struct oci_digest digest; /* unset when none was written */
 	bool is_short;            /* no registry was written */
+	bool is_bare;             /* neither tag nor digest was written */
 };
 
 /*

@@ -183,6 +183,20 @@ int oci_source_document(struct oci_source *src, const char *target, struct oci_d
 	return 0;
 }
 
+int oci_source_referrers(struct oci_source *src, const struct oci_digest *digest,
+                         struct oci_document_bytes *ret, struct cf_err *err)
+{
+	cf_cleanup(cf_freep) char *tag =
+		cf_asprintf("%s-%s", oci_digest_alg_name(digest->alg), oci_digest_hex(digest));
+	int r = -CF_NOT_FOUND;
+
+	if (src->ops->referrers)
+		r = src->ops->referrers(src, digest, ret, err);
+	if (r == -CF_NOT_FOUND)
+		r = oci_source_document(src, tag, ret, err);
+	return r;
+}
+
 /* ---- blobs ---- */
 
 struct checked {

@@ -76,6 +76,14 @@ void oci_document_bytes_fini(struct oci_document_bytes *d);
 cf_must_use int oci_source_document(struct oci_source *src, const char *target,
                                     struct oci_document_bytes *ret, struct cf_err *err);
 
+/*
+ * oci_source_referrers() - what refers to @digest (an index), by the API or else by the fallback tag
+ * "<alg>-<hex>". Nobody vouches for the list: check the subject of each entry.
+ * Return: as oci_source_document().
+ */
+cf_must_use int oci_source_referrers(struct oci_source *src, const struct oci_digest *digest,
+                                     struct oci_document_bytes *ret, struct cf_err *err);
+
 typedef int oci_sink(void *arg, struct cf_view piece, struct cf_err *err);
 /*
  * oci_source_blob() - stream a blob

@@ -10,6 +10,9 @@ struct oci_source_ops {
 	/* Unchecked bytes, at most OCI_MANIFEST_SIZE_MAX. */
 	int (*document)(struct oci_source *src, const char *target, struct oci_document_bytes *ret,
 	                struct cf_err *err);
+	/* The referrers API; NULL or -CF_NOT_FOUND: it is not there. */
+	int (*referrers)(struct oci_source *src, const struct oci_digest *digest,
+	                 struct oci_document_bytes *ret, struct cf_err *err);
 	/* Unchecked bytes in order to @sink. */
 	int (*blob)(struct oci_source *src, const struct oci_descriptor *d, oci_sink *sink,
 	            void *arg, struct cf_err *err);

@@ -426,18 +426,16 @@ static int take_document(struct cf_http_response *resp, struct oci_document_byte
 	return 0;
 }
 
-static int registry_document(struct oci_source *src, const char *target,
-                             struct oci_document_bytes *ret, struct cf_err *err)
+static int get_document(struct registry *reg, const char *rest, const char *accept,
+                        struct oci_document_bytes *ret, struct cf_err *err)
 {
-	struct registry *reg = (struct registry *)src;
-	cf_cleanup(cf_freep) char *rest = cf_asprintf("/%s/manifests/%s", src->ref.repo, target);
 	struct cf_http_response resp = { 0 };
 	struct cf_strv headers = { 0 };
 	struct cf_http_request req = { .headers = &headers,
 		                       .body_max = OCI_MANIFEST_SIZE_MAX,
 		                       .timeout_ms = DOCUMENT_MS };
 
-	cf_strv_add(&headers, ACCEPT_DOCUMENTS);
+	cf_strv_add(&headers, accept);
 	int r = send_patiently(reg, rest, &req, &resp, err);
 
 	if (r == 0 && resp.status != 200)
@@ -446,9 +444,27 @@ static int registry_document(struct oci_source *src, const char *target,
 		r = take_document(&resp, ret, err);
 	cf_http_response_fini(&resp);
 	cf_strv_fini(&headers);
+	return r;
+}
+
+static int registry_document(struct oci_source *src, const char *target,
+                             struct oci_document_bytes *ret, struct cf_err *err)
+{
+	cf_cleanup(cf_freep) char *rest = cf_asprintf("/%s/manifests/%s", src->ref.repo, target);
+	int r = get_document((struct registry *)src, rest, ACCEPT_DOCUMENTS, ret, err);
+
 	if (r < 0)
 		return cf_wrap(err, r, "manifest %s/%s", src->ref.host, src->ref.repo);
 	return 0;
+}
+
+static int registry_referrers(struct oci_source *src, const struct oci_digest *digest,
+                              struct oci_document_bytes *ret, struct cf_err *err)
+{
+	cf_cleanup(cf_freep) char *rest =
+		cf_asprintf("/%s/referrers/%s", src->ref.repo, digest->text);
+
+	return get_document((struct registry *)src, rest, "Accept: " OCI_MT_INDEX, ret, err);
 }
 
 /* ---- blobs ---- */
@@ -672,6 +688,7 @@ static const struct oci_source_ops registry_ops = {
 	.set_cancel = registry_set_cancel,
 	.free = registry_free,
 	.document = registry_document,
+	.referrers = registry_referrers,
 	.blob = registry_blob,
 	.has_blob = registry_has_blob,
 	.put_blob = registry_put_blob,
