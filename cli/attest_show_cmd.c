@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `coffer attest show`: the agent's own code, run once, and its answer for a person. */
+/* `coffer attest show|evidence`: the agent's own code, run once, and its answer for a person. */
 #include "cli/attest_show_cmd.h"
 
+#include "base/crypto.h"
 #include "base/fd.h"
 
 #include <errno.h>
@@ -18,9 +19,15 @@ static const char help[] = "usage: coffer attest show [--json] [AGENT OPTION...]
 			   "  --initdata_toml FILE    must be what the TEE holds\n"
 			   "  other options           those of coffer-attestd(8)\n";
 
-#define SHOW_MAX (1u << 20)
+#define SHOW_MAX (4u << 20)
 
-/* Runs coffer-attestd --show with @args; its answer is appended to @ret. The child's exit code. */
+static const char help_evidence[] =
+	"usage: coffer attest evidence [--nonce HEX] [-o FILE] [AGENT OPTION...]\n"
+	"What this machine can prove, over the nonce: JSON for coffer attest verify. Without "
+	"--nonce one\n"
+	"is drawn and printed on standard error.\n";
+
+/* Runs coffer-attestd with @args; its answer is appended to @ret. The child's exit code. */
 static int run_agent(struct cf_strv *args, struct cf_buf *ret, struct cf_err *err)
 {
 	cf_cleanup(cf_freep) char *path = cli_program("coffer-attestd");
@@ -60,10 +67,11 @@ static const char *meaning(size_t pcr)
 	return pcr < CF_ARRAY_LEN(text) && text[pcr] ? text[pcr] : "";
 }
 
-static bool is_zero(struct cf_view hex)
+/* Nothing was measured: zeroes, or the ones of a register that waits for a late launch. */
+static bool is_unused(struct cf_view hex)
 {
 	for (size_t i = 0; i < hex.size; i++)
-		if (hex.data[i] != '0')
+		if (hex.data[i] != hex.data[0] || !strchr("0f", hex.data[i]))
 			return false;
 	return true;
 }
@@ -91,10 +99,18 @@ static void print_doc(const struct cf_json *doc)
 	for (size_t i = 0; i < cf_json_len(pcrs); i++) {
 		struct cf_view v = cf_json_str(cf_json_at(pcrs, i));
 
-		if (!is_zero(v))
+		if (!is_unused(v))
 			printf("%3zu  %.*s  %s\n", i, (int)v.size, (const char *)v.data,
 			       meaning(i));
 	}
+}
+
+/* The child's exit code as ours, and what it could not say itself. */
+static int judge_exit(int r, struct cf_err *err)
+{
+	if (r == 127)
+		return cf_fail(err, CF_FAILED_PRECONDITION, "coffer-attestd is not installed");
+	return r == 78 ? CLI_LACKING : r; /* 78: it has said why */
 }
 
 int cli_attest_show(int argc, char **argv)
@@ -118,17 +134,58 @@ int cli_attest_show(int argc, char **argv)
 		else
 			cf_strv_add(&args, argv[i]);
 	}
-	r = run_agent(&args, &out, &err);
-	if (r == 127)
-		r = cf_fail(&err, CF_FAILED_PRECONDITION, "coffer-attestd is not installed");
-	if (r == 78)
-		r = CLI_LACKING; /* it has said why */
+	r = judge_exit(run_agent(&args, &out, &err), &err);
 	if (r == 0 && !json)
 		r = cf_json_parse(cf_buf_view(&out), SHOW_MAX, &doc, &err);
 	if (r == 0 && json)
 		fwrite(out.data, 1, out.size, stdout);
 	else if (r == 0)
 		print_doc(doc);
+	cf_buf_fini(&out);
+	return r < 0 ? cli_fail(&err) : r;
+}
+
+static int write_evidence(struct cf_view evidence, const char *path, struct cf_err *err)
+{
+	return path ? cf_write_file_atomic(path, evidence, 0644, err)
+	            : cf_write_all(STDOUT_FILENO, evidence, err);
+}
+
+int cli_attest_evidence(int argc, char **argv)
+{
+	cf_cleanup(cf_strv_fini) struct cf_strv args = { 0 };
+	cf_cleanup(cf_freep) char *drawn = NULL;
+	const char *nonce = NULL, *path = NULL;
+	struct cf_buf out = { .max = SHOW_MAX };
+	struct cf_err err;
+	uint8_t random[32];
+	int r;
+
+	cf_strv_add(&args, "coffer-attestd");
+	for (int i = 1; i < argc; i++) {
+		bool has_value = i + 1 < argc;
+
+		if (cf_streq(argv[i], "--help") || cf_streq(argv[i], "-h")) {
+			fputs(help_evidence, stdout);
+			return CLI_OK;
+		}
+		if (cf_streq(argv[i], "--nonce") && has_value)
+			nonce = argv[++i];
+		else if ((cf_streq(argv[i], "-o") || cf_streq(argv[i], "--output")) && has_value)
+			path = argv[++i];
+		else
+			cf_strv_add(&args, argv[i]);
+	}
+	if (!nonce) {
+		cf_random(random, sizeof(random));
+		nonce = drawn = cf_hex_dup(cf_view(random, sizeof(random)));
+		fprintf(stderr, "nonce %s\n", nonce);
+	}
+	cf_strv_add(&args, "--evidence");
+	cf_strv_add(&args, nonce);
+	r = judge_exit(run_agent(&args, &out, &err), &err);
+	if (r == 0)
+		r = write_evidence(cf_buf_view(&out), path, &err);
 	cf_buf_fini(&out);
 	return r < 0 ? cli_fail(&err) : r;
 }

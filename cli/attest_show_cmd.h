@@ -3,3 +3,4 @@
 #include "cli/cli.h"
 
 int cli_attest_show(int argc, char **argv);
+int cli_attest_evidence(int argc, char **argv);

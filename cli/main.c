@@ -10,6 +10,7 @@
 
 static const struct cli_command attest[] = {
 	{ "show", "what TEE is here, and what it can show", cli_attest_show, NULL },
+	{ "evidence", "what this machine can prove, into a file", cli_attest_evidence, NULL },
 	{ "verify", "judge evidence in a file, offline", cli_attest_verify, NULL },
 	{ "explain", "why a guest was refused, in words", cli_attest_explain, NULL },
 	{ 0 },
