@@ -3,8 +3,10 @@
 #include "cli/cli.h"
 #include "cli/cmds_image.h"
 #include "cli/cmds_kbs.h"
+#include "cli/doctor_cmd.h"
 #include "cli/image_layer_cmd.h"
 #include "cli/initdata_cmd.h"
+#include "cli/pod_cmd.h"
 
 #include <signal.h>
 
@@ -64,13 +66,20 @@ static const struct cli_command initdata[] = {
 	{ 0 },
 };
 
+static const struct cli_command pod[] = {
+	{ "run", "boot a VM for one container, without containerd", cli_pod_run, NULL },
+	{ 0 },
+};
+
 /* One row a command; a helper table for commands with subcommands. */
 static const struct cli_command root[] = {
 	{ "attest", "evidence: what it proves, and why it was refused", NULL, attest },
+	{ "doctor", "what this machine has, and what it lacks", cli_doctor, NULL },
 	{ "image", "images and their layers", NULL, image },
 	{ "initdata", "the measured configuration of a guest", NULL, initdata },
 	{ "kbs", "the key service and what it holds", NULL, kbs },
 	{ "measure", "what a good boot measures, from files", cli_measure, NULL },
+	{ "pod", "pods on this machine", NULL, pod },
 	{ "version", "what this is and what it was built with", cli_version, NULL },
 	{ 0 },
 };

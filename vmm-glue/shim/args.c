@@ -35,6 +35,7 @@ static const struct {
 	{ "delete", SHIM_DELETE },
 	{ "run", SHIM_RUN },
 	{ "none-init", SHIM_NONE_INIT },
+	{ "probe", SHIM_PROBE },
 };
 
 /* "-name", "--name", "-name=value": the name's length, or 0 when @arg is no flag. */

@@ -12,6 +12,7 @@ enum shim_action {
 	SHIM_DELETE,
 	SHIM_RUN,       /* one pod without containerd, for "coffer pod run" */
 	SHIM_NONE_INIT, /* internal: the process that becomes driver none's guest */
+	SHIM_PROBE,     /* prints which accelerator works here */
 	SHIM_INFO,
 	SHIM_VERSION,
 	SHIM_HELP,

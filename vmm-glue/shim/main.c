@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "proto/containerd_types.pb-c.h"
+#include "vmm-glue/shim/accel.h"
 #include "vmm-glue/shim/args.h"
 #include "vmm-glue/shim/bootstrap.h"
 #include "vmm-glue/shim/delete.h"
@@ -22,6 +23,7 @@ static const char usage[] =
 	"containerd starts it; by hand:\n"
 	"  containerd-shim-coffer-v2 -v | -info | --help\n"
 	"  containerd-shim-coffer-v2 run --image REF [options]   one pod, without containerd\n"
+	"  containerd-shim-coffer-v2 probe                       which accelerator works here\n"
 	"\n"
 	"As containerd calls it:\n"
 	"  -namespace NS -id ID [-address SOCK] [-publish-binary PATH] start | delete\n"
@@ -123,6 +125,18 @@ static int serve(const struct shim_args *args, struct cf_err *err)
 	return 0;
 }
 
+/* For "coffer doctor --deep": afresh, whatever was found before. */
+static int probe(struct cf_err *err)
+{
+	cf_cleanup(shim_config_freep) struct shim_config *config = NULL;
+	int r = shim_config_load(NULL, &config, err);
+
+	if (r < 0)
+		return r;
+	puts(accel_probe(config->qemu, "kvm", "/tmp", ACCEL_PROBE_MS) ? "kvm" : "tcg");
+	return 0;
+}
+
 static int dispatch(const struct shim_args *args, struct cf_err *err)
 {
 	switch (args->action) {
@@ -132,6 +146,8 @@ static int dispatch(const struct shim_args *args, struct cf_err *err)
 		return delete_run(args, err);
 	case SHIM_INFO:
 		return print_info(err);
+	case SHIM_PROBE:
+		return probe(err);
 	case SHIM_VERSION:
 		printf("containerd-shim-coffer-v2 %s\n", COFFER_VERSION);
 		return 0;

@@ -22,7 +22,7 @@ static const char usage[] =
 	"usage: containerd-shim-coffer-v2 run --image REF [options]\n"
 	"\n"
 	"Boots a VM, has the guest pull and run one image, prints what the container prints and "
-        "ends\n"
+	"ends\n"
 	"with its exit status. (\"coffer pod run\" is the comfortable form.)\n"
 	"\n"
 	"  --image REF        what the guest pulls\n"
@@ -332,21 +332,20 @@ static int run(struct run *r, int *ret_status, struct cf_err *err)
 	return rc < 0 ? rc : wait_for_end(r, ret_status, err);
 }
 
+/* The codes of the coffer command. */
 static int exit_code(enum cf_code code)
 {
-	switch (code) {
-	case CF_NOT_FOUND:
-		return 3;
-	case CF_PERMISSION_DENIED:
-	case CF_UNAUTHENTICATED:
-	case CF_DATA_LOSS:
-		return 4;
-	case CF_UNAVAILABLE:
-	case CF_DEADLINE_EXCEEDED:
-		return 5;
-	default:
-		return 1;
-	}
+	static const uint8_t codes[] = {
+		[CF_CANCELLED] = 130,         [CF_INVALID_ARGUMENT] = 9,
+		[CF_DEADLINE_EXCEEDED] = 8,   [CF_NOT_FOUND] = 4,
+		[CF_ALREADY_EXISTS] = 5,      [CF_PERMISSION_DENIED] = 7,
+		[CF_RESOURCE_EXHAUSTED] = 20, [CF_FAILED_PRECONDITION] = 22,
+		[CF_OUT_OF_RANGE] = 9,        [CF_UNIMPLEMENTED] = 21,
+		[CF_UNAVAILABLE] = 8,         [CF_DATA_LOSS] = 9,
+		[CF_UNAUTHENTICATED] = 7,
+	};
+
+	return (size_t)code < CF_ARRAY_LEN(codes) && codes[code] ? codes[code] : 1;
 }
 
 int run_main(int argc, char **argv)

@@ -6,6 +6,9 @@
  * it prints on standard output and error is the container's.
  */
 
-/* The action "run"; @argv behind the word. The container's exit status, or a code of its own when
- * it never ran: 1 failed, 2 usage, 3 not found, 4 refused, 5 no answer, 130 interrupted. */
+/*
+ * The action "run"; @argv behind the word. The container's exit status; when it never ran a code of
+ * the coffer command: 1 failed, 2 usage, 4 not found, 7 refused, 8 no answer, 9 bad data, 20 a limit,
+ * 21 lacking here, 22 not set up, 130 interrupted.
+ */
 int run_main(int argc, char **argv);

@@ -110,7 +110,7 @@ CF_TEST(run_says_why_a_pod_was_refused)
 {
 	struct result r = run_pod("\"refuse\"", 0);
 
-	expect_status(&r, 4);
+	expect_status(&r, 7);
 	EXPECT(strstr((char *)r.errors.data, "blocked by policy"));
 	EXPECT(!r.out.size);
 	result_fini(&r);
