@@ -253,6 +253,22 @@ static int path(struct scan *s, struct selector *sel, struct cf_err *err)
 	return r;
 }
 
+/*
+ * glibc's regcomp() unrolls repetitions, each inside the other, and back references make regexec()
+ * try everything: a pattern gets one {} at most and none of the latter.
+ */
+static bool is_cheap(const char *pattern)
+{
+	size_t braces = 0;
+
+	for (const char *p = pattern; *p; p++) {
+		braces += *p == '{';
+		if (*p == '\\' && isdigit((unsigned char)p[1]))
+			return false;
+	}
+	return braces <= 1 && strlen(pattern) <= SNAP_PATTERN_MAX;
+}
+
 static int selector(struct scan *s, struct selector *sel, struct cf_err *err)
 {
 	int r = path(s, sel, err);
@@ -262,6 +278,10 @@ static int selector(struct scan *s, struct selector *sel, struct cf_err *err)
 	r = operator(s, &sel->op, err);
 	if (r == 0)
 		r = value(s, sel->op == OP_MATCH, &sel->value, err);
+	if (r == 0 && sel->op == OP_MATCH && !is_cheap(sel->value))
+		return cf_fail(err, CF_RESOURCE_EXHAUSTED,
+		               "filter: patterns have at most %u bytes and one {}",
+		               SNAP_PATTERN_MAX);
 	if (r == 0 && sel->op == OP_MATCH)
 		/* One that does not compile matches nothing. */
 		sel->has_re = regcomp(&sel->re, sel->value, REG_EXTENDED | REG_NOSUB) == 0;

@@ -11,6 +11,7 @@
 #define SNAP_FILTERS_MAX   64u
 #define SNAP_FILTER_BYTES  (16u << 10) /* of one filter */
 #define SNAP_SELECTORS_MAX 64u         /* in one filter */
+#define SNAP_PATTERN_MAX   256u        /* bytes of a regular expression */
 
 struct snap_filter;
 
