@@ -86,7 +86,6 @@ struct guest {
 	struct cf_strv storages;      /* mount points here, in order */
 	struct guest_container *containers;
 	char *sandbox_id;
-	bool shares_pids;
 	bool is_destroying;
 	struct rpc_call *destroyer;
 	struct rpc_call *oom_waiter;

@@ -424,14 +424,20 @@ static int resolve_devices(const Grpc__Linux *l, struct cf_err *err)
 	return 0;
 }
 
-static char *pid_namespace(const struct guest_container *c)
+/* *ret: the caller's; NULL for a namespace of its own. */
+static int pid_namespace(const struct guest_container *c, char **ret, struct cf_err *err)
 {
-	if (!c->req->sandbox_pidns && !c->guest->shares_pids)
-		return NULL;
-	for (const struct guest_container *p = c->guest->containers; p; p = p->next)
-		if (p->is_pause && init_runs(p))
-			return cf_asprintf("/proc/%d/ns/pid", (int)p->init->pid);
-	return NULL;
+	*ret = NULL;
+	if (!c->req->sandbox_pidns)
+		return 0;
+	for (const struct guest_container *p = c->guest->containers; p; p = p->next) {
+		if (!p->is_pause || !init_runs(p))
+			continue;
+		*ret = cf_asprintf("/proc/%d/ns/pid", (int)p->init->pid);
+		return 0;
+	}
+	return cf_fail(err, CF_FAILED_PRECONDITION, "no pause process whose pids %s could share",
+	               c->id);
 }
 
 static int write_config(struct guest_container *c, struct cf_err *err)
@@ -440,13 +446,12 @@ static int write_config(struct guest_container *c, struct cf_err *err)
 	cf_cleanup(cf_freep) char *rootfs = cf_asprintf("%s/rootfs", c->bundle);
 	cf_cleanup(cf_freep) char *ipc = guest_namespace_path(c->guest, "ipc");
 	cf_cleanup(cf_freep) char *uts = guest_namespace_path(c->guest, "uts");
-	cf_cleanup(cf_freep) char *pids = pid_namespace(c);
+	cf_cleanup(cf_freep) char *pids = NULL;
 	struct guest_spec_opts opts = {
 		.id = c->id,
 		.rootfs = rootfs,
 		.ipc_ns = ipc,
 		.uts_ns = uts,
-		.pid_ns = pids,
 		.wire_root = c->guest->opts.state_dir,
 		.is_privileged = policy_container_is_privileged(c->policy),
 		.user = &c->user,
@@ -455,8 +460,11 @@ static int write_config(struct guest_container *c, struct cf_err *err)
 	int r;
 
 	r = resolve_devices(c->req->oci->linux_, err);
+	if (r == 0)
+		r = pid_namespace(c, &pids, err);
 	if (r < 0)
 		return r;
+	opts.pid_ns = pids;
 	guest_spec_write(c->req->oci, &opts, &text);
 	r = cf_buf_check(&text, "config.json", err);
 	if (r == 0)
@@ -485,6 +493,7 @@ static int judge(struct guest_container *c, struct cf_err *err)
 	struct policy_request req = {
 		.image = c->image,
 		.name = c->name,
+		.shares_pids = c->req->sandbox_pidns,
 		.config = &config.image,
 		.spec = c->req->oci,
 	};
@@ -553,7 +562,7 @@ static int create_pause(struct guest_container *c, struct cf_err *err)
 
 	r = cf_mkdir_p(root, 0700, err);
 	if (r == 0)
-		r = guest_pause_spawn(c->guest->shares_pids, root, &pid, &c->pause_fd, err);
+		r = guest_pause_spawn(root, &pid, &c->pause_fd, err);
 	if (r < 0)
 		return r;
 	c->pause_watch = cf_loop_fd(c->guest->loop, c->pause_fd, CF_LOOP_READ, on_pause_ready, c);

@@ -44,14 +44,11 @@ static int spawn(const char *root, pid_t *ret, int *ret_ready, struct cf_err *er
 	return r;
 }
 
-int guest_pause_spawn(bool new_pids, const char *root, pid_t *ret, int *ret_ready,
-                      struct cf_err *err)
+int guest_pause_spawn(const char *root, pid_t *ret, int *ret_ready, struct cf_err *err)
 {
 	cf_cleanup(cf_closep) int own = -1;
 	int r;
 
-	if (!new_pids)
-		return spawn(root, ret, ret_ready, err);
 	own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
 	if (own < 0 || unshare(CLONE_NEWPID) < 0)
 		return cf_fail_errno(err, errno, "new pid namespace");

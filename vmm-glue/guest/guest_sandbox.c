@@ -143,7 +143,6 @@ void guest_create_sandbox(struct guest *g, struct rpc_call *call,
 		return;
 	}
 	g->sandbox_id = cf_strdup(req->sandbox_id);
-	g->shares_pids = req->sandbox_pidns;
 	guest_reply_empty(call);
 }
 

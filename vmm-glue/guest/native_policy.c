@@ -580,6 +580,8 @@ static int check_container(const struct policy_container *c, const struct policy
 		r = check_mount(c, spec->mounts[i], err);
 	if (r == 0)
 		r = check_linux(c, spec->linux_, err);
+	if (r == 0 && req->shares_pids && !c->may_share_pids)
+		return refuse(c, "share_pids", err, "the pod's pid namespace is not allowed");
 	if (r == 0 && c->must_be_readonly && !(spec->root && spec->root->readonly))
 		return refuse(c, "readonly_rootfs", err, "the root file system is writable");
 	return r;

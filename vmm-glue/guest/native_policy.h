@@ -23,6 +23,7 @@
  *   mounts = ["/data", "/etc/app:ro"]        # destinations, besides those every pod has
  *   exec = [["cat", "/etc/hostname"]]        # these commands, word by word
  *   privileged = false
+ *   share_pids = false                       # may it join the pod's pid namespace?
  *   readonly_rootfs = false                  # true: demanded
  *   no_new_privileges = false                # true: demanded
  *   logs = true                              # may the host read stdout and stderr?
@@ -65,6 +66,7 @@ cf_must_use int native_policy_image(const struct native_policy *p, const char *r
 struct policy_request {
 	const char *image; /* reference as the pod spec has it */
 	const char *name;  /* the container's name, or NULL; only narrows the choice */
+	bool shares_pids;  /* it is to see the pod's other processes */
 	const struct policy_image *config;
 	const Grpc__Spec *spec;
 };

@@ -21,6 +21,7 @@ static const char *const container_keys[] = {
 	"devices",
 	"mounts",
 	"groups",
+	"share_pids",
 	NULL,
 };
 
@@ -197,6 +198,7 @@ static int parse_switches(struct policy_container *c, const struct cf_toml *tabl
 		bool *ret;
 	} rows[] = {
 		{ "privileged", false, &c->is_privileged },
+		{ "share_pids", false, &c->may_share_pids },
 		{ "readonly_rootfs", false, &c->must_be_readonly },
 		{ "no_new_privileges", false, &c->must_not_gain },
 		{ "logs", true, &c->may_read },

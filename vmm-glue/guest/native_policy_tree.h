@@ -24,6 +24,7 @@ struct policy_container {
 	bool has_caps;
 	struct cf_strv caps; /* with the CAP_ prefix */
 	bool is_privileged;
+	bool may_share_pids;
 	bool must_be_readonly;
 	bool must_not_gain;
 	struct cf_strv devices;

@@ -61,17 +61,31 @@ CF_TEST(pause_container_is_built_in)
 	fx_stop(f);
 }
 
+static void with_shared_pids(struct fx_container *c)
+{
+	c->req.sandbox_pidns = true;
+}
+
 CF_TEST(pod_shares_its_pids_through_the_pause_process)
 {
+	struct fx_container *refused;
 	struct cf_err err;
 	struct fx *f;
 	char *out;
 
 	NEED_ROOT();
-	f = fx_start(SCRIPT("ps -o pid,args; ls /proc/1/root/ 2>&1 | wc -l"));
+	f = fx_start("[[container]]\nimage = \"test/plain\"\n" SCRIPT(
+		"ps -o pid,args; ls /proc/1/root/ 2>&1 | wc -l") "share_pids = true\n");
 	EXPECT_OK(fx_sandbox(f, true, &err), &err);
 	start_pause(f);
-	out = run_script(f, "app-1", "ps -o pid,args; ls /proc/1/root/ 2>&1 | wc -l", NULL);
+	out = run_script(f, "app-1", "ps -o pid,args; ls /proc/1/root/ 2>&1 | wc -l",
+	                 with_shared_pids);
+	refused = fx_container("app-2", "test/plain");
+	fx_shell(refused, "echo hello");
+	refused->req.sandbox_pidns = true;
+	EXPECT_FAILS(fx_create(f, refused, &err), CF_PERMISSION_DENIED);
+	EXPECT(strstr(err.msg, "line 1, share_pids"));
+	fx_container_free(refused);
 	EXPECT(strstr(out, "    1 /proc/self/exe pause-process"));
 	EXPECT(!strstr(out, "coffer-init"));
 	EXPECT_OK(fx_remove(f, "app-1", &err), &err);

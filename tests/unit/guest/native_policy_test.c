@@ -421,6 +421,30 @@ CF_TEST(capabilities_are_the_usual_ones_or_the_named_ones)
 	EXPECT_FAILS(judge_cap(HEAD, "CAP_CHOWN", 4, &err), CF_PERMISSION_DENIED);
 }
 
+CF_TEST(pids_are_shared_only_where_the_policy_says_so)
+{
+	static const char *const texts[] = { HEAD "share_pids = true\n", HEAD };
+
+	for (size_t i = 0; i < CF_ARRAY_LEN(texts); i++) {
+		struct native_policy *p = parse(texts[i]);
+		struct fx_container *c = request();
+		const struct policy_container *found = NULL;
+		struct policy_image image;
+		struct policy_request req = { .image = c->image.source,
+			                      .shares_pids = true,
+			                      .config = &image,
+			                      .spec = &c->spec };
+		struct cf_err err;
+
+		image_init(&image);
+		EXPECT_INT(native_policy_container(p, &req, &found, &err),
+		           i ? -CF_PERMISSION_DENIED : 0);
+		image_fini(&image);
+		native_policy_free(p);
+		fx_container_free(c);
+	}
+}
+
 CF_TEST(demands_on_root_and_privileges_hold)
 {
 	struct fx_container *c = request();
