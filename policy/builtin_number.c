@@ -3,6 +3,7 @@
 #include "policy/builtin.h"
 
 #include <stdio.h>
+#include <strings.h>
 
 #define POLICY_SHIFT_MAX 1024 /* bits */
 
@@ -177,47 +178,7 @@ static const struct pv *bi_min(struct bcall *c, const struct pv *const *a)
 
 /* ---- ranges ---- */
 
-/* The limit is by count; a range of bigger numbers is exact too. */
-static const struct pv *range(struct bcall *c, const struct pv *const *a, int64_t stride)
-{
-	struct pv_vec v = pv_vec(c->arena);
-	int64_t from, to;
-
-	if (!builtin_is_int(c, a, 1, &from) || !builtin_is_int(c, a, 2, &to))
-		return NULL;
-	uint64_t span = from <= to ? (uint64_t)to - (uint64_t)from : (uint64_t)from - (uint64_t)to;
-	if (span / (uint64_t)stride >= POLICY_RANGE_MAX)
-		return builtin_abort(c, "more than %u elements", POLICY_RANGE_MAX);
-	builtin_charge(c, 64 * (size_t)(span / (uint64_t)stride + 1));
-	for (uint64_t done = 0; done <= span; done += (uint64_t)stride) {
-		uint64_t at = from <= to ? (uint64_t)from + done : (uint64_t)from - done;
-
-		pv_vec_add(&v, pv_int(c->arena, (int64_t)at));
-		if (span - done < (uint64_t)stride)
-			break;
-	}
-	return pv_vec_array(&v);
-}
-
-static const struct pv *bi_range(struct bcall *c, const struct pv *const *a)
-{
-	return range(c, a, 1);
-}
-
-static const struct pv *bi_range_step(struct bcall *c, const struct pv *const *a)
-{
-	int64_t from, to, stride;
-
-	if (!builtin_is_int(c, a, 1, &from) || !builtin_is_int(c, a, 2, &to) ||
-	    !builtin_is_int(c, a, 3, &stride))
-		return NULL;
-	if (stride <= 0)
-		return builtin_bad(c, "step must be a positive number above zero");
-	return range(c, a, stride);
-}
-
-/* ---- bits ---- */
-
+/* An integer operand of any size. */
 static bool is_big(struct bcall *c, const struct pv *const *a, unsigned operand, struct big *ret)
 {
 	if (!builtin_is(c, a, operand, PV_NUM))
@@ -234,6 +195,51 @@ static bool is_big(struct bcall *c, const struct pv *const *a, unsigned operand,
 	builtin_abort(c, "number beyond %u bits", POLICY_BIGINT_BITS);
 	return false;
 }
+
+/* Both ends included, up or down; the limit is on the count, not on the numbers. */
+static const struct pv *range(struct bcall *c, const struct pv *const *a, const struct pv *stride)
+{
+	struct pv_vec v = pv_vec(c->arena);
+	struct big from, to, by, span, n, rest;
+	int64_t count;
+
+	if (!is_big(c, a, 1, &from) || !is_big(c, a, 2, &to) || !number_to_big(stride, &by) ||
+	    !big_sub(&to, &from, &span))
+		return NULL;
+	if (!big_divmod(&span, &by, &n, &rest))
+		return builtin_abort(c, "number beyond %u bits", POLICY_BIGINT_BITS);
+	bool is_down = span.is_neg;
+	n.is_neg = false;
+	if (!big_to_i64(&n, &count) || count >= (int64_t)POLICY_RANGE_MAX)
+		return builtin_abort(c, "more than %u elements", POLICY_RANGE_MAX);
+	builtin_charge(c, 64 * ((size_t)count + 1));
+	const struct pv *at = a[0];
+	for (int64_t i = 0; at; i++) {
+		pv_vec_add(&v, at);
+		if (i == count)
+			return pv_vec_array(&v);
+		at = arith(c, is_down ? NUMBER_SUB : NUMBER_ADD, at, stride);
+	}
+	return NULL;
+}
+
+static const struct pv *bi_range(struct bcall *c, const struct pv *const *a)
+{
+	return range(c, a, pv_int(c->arena, 1));
+}
+
+static const struct pv *bi_range_step(struct bcall *c, const struct pv *const *a)
+{
+	struct big from, to, by;
+
+	if (!is_big(c, a, 1, &from) || !is_big(c, a, 2, &to) || !is_big(c, a, 3, &by))
+		return NULL;
+	if (by.is_neg || !by.n)
+		return builtin_bad(c, "step must be a positive integer");
+	return range(c, a, a[2]);
+}
+
+/* ---- bits ---- */
 
 static const struct pv *big_value(struct bcall *c, struct big *b)
 {
@@ -333,6 +339,19 @@ static const struct pv *bi_rsh(struct bcall *c, const struct pv *const *a)
 
 /* ---- text ---- */
 
+/* What Go reads as a float and Rego does not: inf, nan and hexadecimal. */
+static bool is_odd_float(struct cf_view s)
+{
+	static const char *const words[] = { "inf", "infinity", "nan" };
+	size_t from = s.size && (s.data[0] == '-' || s.data[0] == '+');
+
+	for (size_t i = 0; i < CF_ARRAY_LEN(words); i++)
+		if (s.size - from == strlen(words[i]) &&
+		    strncasecmp((const char *)s.data + from, words[i], strlen(words[i])) == 0)
+			return true;
+	return s.size > from + 2 && s.data[from] == '0' && (s.data[from + 1] | 0x20) == 'x';
+}
+
 static const struct pv *bi_to_number(struct bcall *c, const struct pv *const *a)
 {
 	struct cf_view s;
@@ -370,7 +389,11 @@ static const struct pv *bi_to_number(struct bcall *c, const struct pv *const *a)
 			pv_sb_byte(&b, '0');
 	}
 	const struct pv *v = number_parse(c->arena, cf_view(b.data, b.size));
-	return v ? v : builtin_bad(c, "invalid syntax");
+	if (v)
+		return v;
+	if (is_odd_float(s))
+		return builtin_bad_type(c, 1, "a number in decimal notation", a[0]);
+	return builtin_bad(c, "invalid syntax");
 }
 
 static const struct pv *bi_format_int(struct bcall *c, const struct pv *const *a)

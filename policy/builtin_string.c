@@ -168,6 +168,14 @@ static const struct pv *key_at(const struct pv *o, struct cf_view s, struct cf_v
 	return NULL;
 }
 
+static const struct pv *bad_pattern(struct bcall *c, const char *what)
+{
+	c->fault = BUILTIN_TYPE;
+	snprintf(c->msg, sizeof(c->msg), "%s: operand 1 non-string %s found in pattern object",
+	         c->name, what);
+	return NULL;
+}
+
 static const struct pv *bi_replace_n(struct bcall *c, const struct pv *const *a)
 {
 	struct pv_sb b = pv_sb(c->arena);
@@ -178,9 +186,9 @@ static const struct pv *bi_replace_n(struct bcall *c, const struct pv *const *a)
 		return NULL;
 	for (uint32_t i = 0; i < a[0]->len; i++) {
 		if (pv_obj_key(a[0], i)->type != PV_STR)
-			return builtin_bad(c, "operand 1 non-string key found in pattern object");
+			return bad_pattern(c, "key");
 		if (pv_obj_val(a[0], i)->type != PV_STR)
-			return builtin_bad(c, "operand 1 non-string value found in pattern object");
+			return bad_pattern(c, "value");
 	}
 	for (size_t pos = 0; pos <= s.size && !b.is_bad;) {
 		const struct pv *val =

@@ -59,21 +59,32 @@ static int kid_extent(struct policy_eval *ev, const struct tree *kid, const stru
 	                              : rule_value(ev, kid->group, ret);
 }
 
+/* A package of that name is merged with the base member; a rule gives way to it. */
+static bool is_merged(const struct tree *t, const struct pv *key)
+{
+	const struct tree *kid = tree_find(t, key);
+
+	return kid && !kid->group;
+}
+
 static int tree_extent(struct policy_eval *ev, struct place at, const struct pv **ret)
 {
 	struct pv_vec v = pv_vec(&ev->arena);
 	const struct pv *base = at.base && at.base->type == PV_OBJ ? at.base : NULL;
 
 	for (uint32_t i = 0; base && i < base->len; i++)
-		if (!tree_find(at.tree, pv_obj_key(base, i)))
+		if (!is_merged(at.tree, pv_obj_key(base, i)))
 			pv_vec_add_pair(&v, pv_obj_key(base, i), pv_obj_val(base, i));
 	for (uint32_t i = 0; i < at.tree->kid_count; i++) {
 		const struct tree *kid = at.tree->kids[i];
 		const struct pv *val;
+		const struct pv *own = base ? pv_obj_get(base, kid->key) : NULL;
 		int r = eval_tick(ev);
 
+		if (own && kid->group)
+			continue;
 		if (r >= 0)
-			r = kid_extent(ev, kid, base ? pv_obj_get(base, kid->key) : NULL, &val);
+			r = kid_extent(ev, kid, own, &val);
 		if (r < 0)
 			return r;
 		if (val)

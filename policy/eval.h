@@ -156,6 +156,4 @@ void explain_result(struct policy_eval *ev, const struct group *g, const struct 
 
 /* ---- regex_cache.c ---- */
 
-struct regex;
-const struct regex *eval_regex(struct bcall *c, struct cf_view pattern);
 void eval_regex_drop(struct policy_eval *ev);

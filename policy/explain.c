@@ -39,9 +39,5 @@ void explain_result(struct policy_eval *ev, const struct group *g, const struct 
 	(void)v;
 	(void)d;
 }
-void eval_regex_drop(struct policy_eval *ev)
-{
-	(void)ev;
-}
 #define E(n) const struct builtin builtins_##n[] = { { .name = NULL } };
-E(encode) E(regex) E(time) E(misc) E(net) E(digest)
+E(encode)  E(time) E(misc) E(net) E(digest)

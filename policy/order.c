@@ -102,6 +102,17 @@ static bool are_args_ready(const struct op *op, const struct bitset *bound)
 	return true;
 }
 
+/* The result is matched last: what the path of a reference binds is known by then. */
+static bool is_dst_ready(struct lower *l, const struct op *op, const struct bitset *bound)
+{
+	struct bitset then = bitset_new(l);
+
+	copy_bits(&then, bound);
+	for (uint32_t i = 0; op->kind == OP_REF && i < op->arg_count; i++)
+		outputs(op->args[i], &then);
+	return op->is_strict ? is_ground(op->dst, &then) : is_pattern(op->dst, &then);
+}
+
 /* Can @op run now? If so, its outputs are added to @bound. */
 static bool try_op(struct lower *l, const struct op *op, struct bitset *bound)
 {
@@ -114,8 +125,7 @@ static bool try_op(struct lower *l, const struct op *op, struct bitset *bound)
 	for (uint32_t i = 0; i < op->mod_count; i++)
 		if (op->mods[i].value && !is_ground(op->mods[i].value, bound))
 			return false;
-	if (op->dst && op->kind != OP_MATCH &&
-	    (op->is_strict ? !is_ground(op->dst, bound) : !is_pattern(op->dst, bound)))
+	if (op->dst && op->kind != OP_MATCH && !is_dst_ready(l, op, bound))
 		return false;
 	if (op->kind == OP_WITH) {
 		struct bitset inner = bitset_new(l);

@@ -59,8 +59,7 @@ bool parser_is_word(const struct parser *p, const char *word)
 
 	if (t->kind != TOK_IDENT || !cf_view_eq_str(t->text, word))
 		return false;
-	if (!t[1].is_spaced && (t[1].kind == TOK_DOT || t[1].kind == TOK_LBRACK) &&
-	    strcmp(word, "in") != 0)
+	if (!t[1].is_spaced && (t[1].kind == TOK_DOT || t[1].kind == TOK_LBRACK))
 		return false;
 	for (size_t i = 0; i < CF_ARRAY_LEN(optional); i++)
 		if (strcmp(optional[i].word, word) == 0)
@@ -311,6 +310,13 @@ static bool parse_head(struct parser *p, struct rule *r)
 	return parse_head_value(p, r);
 }
 
+/* { } or { x }: not an expression where a body may stand. */
+static bool is_brace_only(const struct lit *l)
+{
+	return l->kind == LIT_EXPR && !l->is_negated &&
+	       (l->a->kind == TERM_SET || (l->a->kind == TERM_OBJECT && !l->a->arg_count));
+}
+
 /* { body }, or after "if" one literal: braces are a body unless they start an expression. */
 static struct body *parse_rule_body(struct parser *p, bool after_if)
 {
@@ -319,7 +325,7 @@ static struct body *parse_rule_body(struct parser *p, bool after_if)
 	if (after_if) {
 		struct lit *l = parse_literal(p);
 
-		if (l && (l->kind != LIT_EXPR || l->is_negated || l->a->kind != TERM_SET)) {
+		if (l && !is_brace_only(l)) {
 			struct body *b = ARENA_NEW(p->arena, struct body);
 
 			if (arena_grow(p->arena, &b->lits, &b->cap, 1))
