@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* regex.*, as Go's regexp answers. */
-#include "policy/builtin.h"
 #include "base/str.h"
+#include "policy/builtin.h"
 #include "policy/regex_cache.h"
 
 #include <stdio.h>
@@ -294,11 +294,13 @@ static const struct pv *bi_template_match(struct bcall *c, const struct pv *cons
 		if (!builtin_is(c, a, i, PV_STR))
 			return NULL;
 	if (a[2]->len != 1)
-		return builtin_bad(c, "start delimiter has to be exactly one character long but is %u long",
-		                   a[2]->len);
+		return builtin_bad(
+			c, "start delimiter has to be exactly one character long but is %u long",
+			a[2]->len);
 	if (a[3]->len != 1)
-		return builtin_bad(c, "end delimiter has to be exactly one character long but is %u long",
-		                   a[3]->len);
+		return builtin_bad(
+			c, "end delimiter has to be exactly one character long but is %u long",
+			a[3]->len);
 	if (!template_pattern(c, pv_view(a[0]), (uint8_t)a[2]->s[0], (uint8_t)a[3]->s[0], &b))
 		return NULL;
 	const struct regex *re = b.is_bad ? NULL : regex_cached(c, cf_view(b.data, b.size));

@@ -40,4 +40,4 @@ void explain_result(struct policy_eval *ev, const struct group *g, const struct 
 	(void)d;
 }
 #define E(n) const struct builtin builtins_##n[] = { { .name = NULL } };
-E(encode)  E(time) E(misc) E(net) E(digest)
+E(misc) E(net) E(digest)

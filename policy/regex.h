@@ -16,11 +16,11 @@
 #define REGEX_GROUPS_MAX  1000u
 
 enum regex_op {
-	REGEX_CHAR,  /* one rune, .x */
-	REGEX_CLASS, /* one rune of class .x */
-	REGEX_SPLIT, /* .x first, then .y */
-	REGEX_JUMP,  /* .x */
-	REGEX_SAVE,  /* position into .x */
+	REGEX_CHAR,   /* one rune, .x */
+	REGEX_CLASS,  /* one rune of class .x */
+	REGEX_SPLIT,  /* .x first, then .y */
+	REGEX_JUMP,   /* .x */
+	REGEX_SAVE,   /* position into .x */
 	REGEX_ASSERT, /* .x of enum regex_assert */
 	REGEX_MATCH,
 };
@@ -51,8 +51,8 @@ struct regex {
 	uint32_t count, cap;
 	struct regex_class *classes;
 	uint32_t class_count, class_cap;
-	uint32_t group_count; /* without the whole match */
-	char **names;         /* of group i + 1; NULL: none */
+	uint32_t group_count;  /* without the whole match */
+	char **names;          /* of group i + 1; NULL: none */
 	struct cf_view prefix; /* literal bytes every match starts with; empty: unknown */
 	bool is_anchored;      /* only at the start of the text */
 };

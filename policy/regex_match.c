@@ -22,10 +22,10 @@ struct machine {
 	uint32_t cap_count; /* positions per thread; 0: only yes or no */
 	struct thread_list now, next;
 	struct {
-		uint32_t pc;      /* UINT32_MAX: put back … */
-		uint32_t cap;     /* … this capture … */
-		size_t old;       /* … to this */
-	} *stack;
+		uint32_t pc;  /* UINT32_MAX: put back … */
+		uint32_t cap; /* … this capture … */
+		size_t old;   /* … to this */
+	} * stack;
 	size_t *work; /* captures of the thread being added */
 	size_t *best;
 	bool found;

@@ -89,9 +89,9 @@ static struct re_node *assert_node(struct re_parser *p, enum regex_assert what)
 
 static int hex_digit(int c)
 {
-	return c >= '0' && c <= '9' ? c - '0' :
-	       (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 :
-	                                                -1;
+	return c >= '0' && c <= '9'                     ? c - '0'
+	       : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
+	                                                : -1;
 }
 
 static bool hex_escape(struct re_parser *p, uint32_t *ret)
@@ -292,7 +292,8 @@ static bool is_name(struct cf_view v)
 	for (size_t i = 0; i < v.size; i++) {
 		uint8_t c = v.data[i];
 
-		if (c != '_' && !(c >= '0' && c <= '9') && !((c | 0x20) >= 'a' && (c | 0x20) <= 'z'))
+		if (c != '_' && !(c >= '0' && c <= '9') &&
+		    !((c | 0x20) >= 'a' && (c | 0x20) <= 'z'))
 			return false;
 	}
 	return v.size > 0;
@@ -366,10 +367,10 @@ static struct re_node *parse_group(struct re_parser *p)
 	uint32_t group = 0;
 
 	p->pos++;
-	if (take(p, "?P<") || (cf_view_eq_str(cf_view_sub(p->in, p->pos, 2), "?<") &&
-	                       !cf_view_eq_str(cf_view_sub(p->in, p->pos, 3), "?<=") &&
-	                       !cf_view_eq_str(cf_view_sub(p->in, p->pos, 3), "?<!") &&
-	                       take(p, "?<"))) {
+	if (take(p, "?P<") ||
+	    (cf_view_eq_str(cf_view_sub(p->in, p->pos, 2), "?<") &&
+	     !cf_view_eq_str(cf_view_sub(p->in, p->pos, 3), "?<=") &&
+	     !cf_view_eq_str(cf_view_sub(p->in, p->pos, 3), "?<!") && take(p, "?<"))) {
 		if (!named_group(p, &group))
 			return NULL;
 	} else if (take(p, "?")) {
@@ -482,7 +483,8 @@ static bool read_repeat(struct re_parser *p, int *min, int *max)
 	case '{':
 		if (!read_braces(p, min, max))
 			return false;
-		if (*min > REGEX_REPEAT_MAX || *max > REGEX_REPEAT_MAX || (*max >= 0 && *max < *min))
+		if (*min > REGEX_REPEAT_MAX || *max > REGEX_REPEAT_MAX ||
+		    (*max >= 0 && *max < *min))
 			bad(p, "invalid repeat count");
 		return true;
 	default:

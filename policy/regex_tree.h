@@ -36,7 +36,7 @@ struct re_set {
 };
 
 void re_set_add(struct re_set *s, uint32_t lo, uint32_t hi);
-void re_set_fold(struct re_set *s);   /* adds the other cases of what is in it */
+void re_set_fold(struct re_set *s); /* adds the other cases of what is in it */
 void re_set_negate(struct re_set *s);
 bool re_set_named(struct re_set *s, struct cf_view name, bool negated); /* \p{name} */
 bool re_set_posix(struct re_set *s, struct cf_view name, bool negated); /* [:name:] */
