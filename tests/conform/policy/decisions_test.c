@@ -85,3 +85,8 @@ CF_TEST(decisions_of_resource_and_attestation_policies)
 {
 	run_table("rego/kbs/decisions.json");
 }
+
+CF_TEST(decisions_of_a_guest_policy)
+{
+	run_table("rego/agent/requests.json");
+}

@@ -229,7 +229,7 @@ CF_TEST(vectors_of_the_language_all_pass)
 
 CF_TEST(vectors_of_required_builtins_all_pass)
 {
-	run_tier("must", 78);
+	run_tier("must", 100);
 }
 
 CF_TEST(vectors_of_useful_builtins_pass_but_few)
@@ -250,6 +250,6 @@ CF_TEST(vectors_of_our_own_all_pass)
 	suite_open(&s);
 	run_file(&s, path, NULL);
 	print_message("own: %u / %u\n", s.passed, s.total);
-	EXPECT(s.passed * 100 >= s.total * 90);
+	EXPECT(s.passed == s.total);
 	suite_close(&s);
 }
