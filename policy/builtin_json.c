@@ -101,8 +101,8 @@ static const struct pv *all_paths(struct bcall *c, const struct pv *const *a)
 {
 	const struct pv *tree = &pv_empty_obj;
 
-	if (!builtin_is_list(c, a, 2))
-		return NULL;
+	if (a[1]->type != PV_ARR && a[1]->type != PV_SET)
+		return builtin_bad_type(c, 2, "one of {set, array}", a[1]);
 	for (uint32_t i = 0; tree && i < a[1]->len; i++) {
 		const struct pv *path = patch_path(c->arena, a[1]->at[i]);
 

@@ -39,5 +39,3 @@ void explain_result(struct policy_eval *ev, const struct group *g, const struct 
 	(void)v;
 	(void)d;
 }
-#define E(n) const struct builtin builtins_##n[] = { { .name = NULL } };
-E(misc) E(net) E(digest)
