@@ -123,6 +123,7 @@ int aa_tpm_public_key(struct cf_view tpm2b, struct cf_pkey **ret, struct cf_err 
 
 /* ---- the attestation key ---- */
 
+/* noDA: the key has no password to guess, and a killed VM must not count as a guess. */
 #define AK_ATTRIBUTES                                                                              \
 	(TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN |        \
 	 TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_SIGN_ENCRYPT |            \

@@ -169,6 +169,31 @@ CF_TEST(tpm_opens_a_credential_for_its_key_and_no_other)
 	swtpm_stop(&sw);
 }
 
+/*
+ * A VM that is killed ends its TPM without a shutdown. Where a key with dictionary-attack protection
+ * was used before, that counts as a wrong guess, and after a few the TPM refuses to work.
+ */
+CF_TEST(tpm_still_quotes_after_its_machine_was_killed_often)
+{
+	struct swtpm sw = swtpm_start();
+
+	for (int i = 0; i < 8; i++) {
+		cf_cleanup(aa_tpm_closep) struct aa_tpm *t = open_tpm(&sw, AA_TPM_AK_ECC);
+		struct aa_tpm_quote q = { 0 };
+		struct aa_tpm_ek ek = { 0 };
+		struct cf_err err;
+
+		EXPECT_INT(aa_tpm_ek(t, &ek, &err), 0);
+		EXPECT_OK(aa_tpm_quote(t, cf_view_str("x"), &q, &err), &err);
+		aa_tpm_ek_fini(&ek);
+		aa_tpm_quote_fini(&q);
+		kill(sw.pid, SIGKILL);
+		waitpid(sw.pid, NULL, 0);
+		swtpm_power_on(&sw);
+	}
+	swtpm_stop(&sw);
+}
+
 CF_TEST(tpm_extends_what_its_locality_may)
 {
 	struct swtpm sw = swtpm_start();
