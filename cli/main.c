@@ -7,6 +7,7 @@
 #include "cli/image_layer_cmd.h"
 #include "cli/initdata_cmd.h"
 #include "cli/pod_cmd.h"
+#include "cli/policy_cmd.h"
 
 #include <signal.h>
 
@@ -66,6 +67,14 @@ static const struct cli_command initdata[] = {
 	{ 0 },
 };
 
+static const struct cli_command policy[] = {
+	{ "eval", "evaluate a query over Rego policies", cli_policy_eval, NULL },
+	{ "explain", "why a rule is what it is", cli_policy_explain, NULL },
+	{ "check", "parse and compile; errors and warnings", cli_policy_check, NULL },
+	{ "test", "run the test_ rules", cli_policy_test, NULL },
+	{ 0 },
+};
+
 static const struct cli_command pod[] = {
 	{ "run", "boot a VM for one container, without containerd", cli_pod_run, NULL },
 	{ 0 },
@@ -80,6 +89,7 @@ static const struct cli_command root[] = {
 	{ "kbs", "the key service and what it holds", NULL, kbs },
 	{ "measure", "what a good boot measures, from files", cli_measure, NULL },
 	{ "pod", "pods on this machine", NULL, pod },
+	{ "policy", "Rego: evaluate, explain, check, test", NULL, policy },
 	{ "version", "what this is and what it was built with", cli_version, NULL },
 	{ 0 },
 };

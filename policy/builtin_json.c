@@ -16,13 +16,15 @@ static const struct pv *bi_marshal(struct bcall *c, const struct pv *const *a)
 	return pv_sb_done(&b);
 }
 
-static const struct pv *option_error(struct bcall *c, const char *fmt, const char *key)
+static const struct pv *option_error(struct bcall *c, const char *what, const struct pv *key)
 {
 	c->fault = BUILTIN_TYPE;
 	int n = snprintf(c->msg, sizeof(c->msg), "%s: operand 2 ", c->name);
 
 	if (n > 0)
-		snprintf(c->msg + n, sizeof(c->msg) - (size_t)n, "%s \"%s\"", fmt, key);
+		snprintf(c->msg + n, sizeof(c->msg) - (size_t)n, "%s \"%.*s\"", what,
+		         key->type == PV_STR ? (int)key->len : 0,
+		         key->type == PV_STR ? key->s : "");
 	return NULL;
 }
 
@@ -39,10 +41,9 @@ static const struct pv *bi_marshal_options(struct bcall *c, const struct pv *con
 		bool is_pretty = pv_is_str(key, "pretty"), is_indent = pv_is_str(key, "indent");
 
 		if (!is_pretty && !is_indent && !pv_is_str(key, "prefix"))
-			return option_error(c, "object contained unknown key",
-			                    key->type == PV_STR ? key->s : "");
+			return option_error(c, "object contained unknown key", key);
 		if (val->type != (is_pretty ? PV_BOOL : PV_STR))
-			return option_error(c, "has a wrong type under", key->s);
+			return option_error(c, "has a wrong type under", key);
 		if (is_pretty)
 			style.is_pretty = val->b;
 		else if (is_indent)

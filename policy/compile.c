@@ -38,6 +38,8 @@ void compile_error(struct compiler *c, const struct module *m, struct loc loc, c
 	va_end(ap);
 	if (!c->failed) {
 		snprintf(c->code, sizeof(c->code), "%s", code);
+		snprintf(c->text, sizeof(c->text), "%s", text);
+		c->loc = loc;
 		c->failed = cf_fail(c->err, CF_INVALID_ARGUMENT, "%s:%u:%u: %s: %s", file_of(c, m),
 		                    loc.line, loc.col, code, text);
 	}

@@ -13,6 +13,8 @@ struct compiler {
 	unsigned error_count;
 	int failed;    /* what policy_compile() will return */
 	char code[32]; /* of the first error */
+	char text[400];
+	struct loc loc;
 };
 
 void compile_error(struct compiler *c, const struct module *m, struct loc loc, const char *code,

@@ -24,17 +24,16 @@
 
 int eval_abort(struct policy_eval *ev, enum cf_code code, const char *name, const char *fmt, ...)
 {
-	char text[420];
 	va_list ap;
 	const struct clause *cl = ev->frame ? ev->frame->clause : NULL;
-	const char *file = cl && cl->module && cl->module->file ? cl->module->file : "query";
-	struct loc loc = ev->op ? ev->op->loc : (struct loc){ 0 };
 
+	ev->file = cl && cl->module && cl->module->file ? cl->module->file : "query";
+	ev->loc = ev->op ? ev->op->loc : (struct loc){ 0 };
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	vsnprintf(ev->text, sizeof(ev->text), fmt, ap);
 	va_end(ap);
 	snprintf(ev->code, sizeof(ev->code), "%s", name);
-	return cf_fail(ev->err, code, "%s:%u: %s: %s", file, loc.line, name, text);
+	return cf_fail(ev->err, code, "%s:%u: %s: %s", ev->file, ev->loc.line, name, ev->text);
 }
 
 static int64_t monotonic_ms(void)

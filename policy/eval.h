@@ -64,6 +64,9 @@ struct policy_eval {
 	struct world *world;
 	struct cf_err *err;
 	char code[40];
+	char text[512]; /* of the failure, without place and code */
+	const char *file;
+	struct loc loc;
 	uint64_t steps, clock_at;
 	int64_t deadline_ms;
 	int64_t now_ns;

@@ -39,3 +39,12 @@ void explain_result(struct policy_eval *ev, const struct group *g, const struct 
 	(void)v;
 	(void)d;
 }
+
+int policy_explain(const struct policy_eval *ev, bool as_json, struct cf_buf *out,
+                   struct cf_err *err)
+{
+	(void)ev;
+	(void)as_json;
+	(void)out;
+	return cf_fail(err, CF_UNIMPLEMENTED, "explain");
+}

@@ -149,8 +149,7 @@ static const struct pv *edit_path(struct arena *a, const struct pv *v, enum edit
 }
 
 struct patch_op {
-	const char *name;
-	const struct pv *path, *from, *value;
+	const struct pv *name, *path, *from, *value;
 };
 
 static const struct pv *move_or_copy(struct arena *a, const struct pv *doc,
@@ -170,16 +169,16 @@ static const struct pv *move_or_copy(struct arena *a, const struct pv *doc,
 
 static const struct pv *apply_one(struct arena *a, const struct pv *doc, const struct patch_op *op)
 {
-	bool is_add = strcmp(op->name, "add") == 0, is_test = strcmp(op->name, "test") == 0;
+	bool is_add = pv_is_str(op->name, "add"), is_test = pv_is_str(op->name, "test");
 	const struct pv *v;
 
-	if (strcmp(op->name, "remove") == 0)
+	if (pv_is_str(op->name, "remove"))
 		return edit_path(a, doc, EDIT_REMOVE, op->path->at, op->path->len, NULL);
-	if (strcmp(op->name, "move") == 0 || strcmp(op->name, "copy") == 0)
-		return move_or_copy(a, doc, op, op->name[0] == 'm');
+	if (pv_is_str(op->name, "move") || pv_is_str(op->name, "copy"))
+		return move_or_copy(a, doc, op, pv_is_str(op->name, "move"));
 	if (!op->value)
 		return NULL;
-	if (is_add || strcmp(op->name, "replace") == 0)
+	if (is_add || pv_is_str(op->name, "replace"))
 		return edit_path(a, doc, is_add ? EDIT_ADD : EDIT_REPLACE, op->path->at,
 		                 op->path->len, op->value);
 	v = is_test ? lookup(doc, op->path) : NULL;
@@ -201,7 +200,7 @@ const struct pv *patch_apply(struct arena *a, const struct pv *doc, const struct
 			*why = "operation without \"op\" or \"path\"";
 			return NULL;
 		}
-		op.name = name->s;
+		op.name = name;
 		doc = apply_one(a, doc, &op);
 		if (!doc) {
 			*why = "an operation does not apply";

@@ -158,6 +158,8 @@ cf_must_use int policy_query(const struct policy *p, struct policy_eval *ev,
                              struct cf_err *err);
 /* The code of the last run's failure as OPA names it ("eval_conflict_error"), or "". */
 const char *policy_eval_code(const struct policy_eval *ev);
+/* The last run's failure: code, text and place. Borrowed until the next run. */
+struct policy_message policy_eval_message(const struct policy_eval *ev);
 
 /* ---- values ---- */
 

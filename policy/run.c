@@ -53,6 +53,15 @@ const char *policy_eval_code(const struct policy_eval *ev)
 	return ev->code;
 }
 
+struct policy_message policy_eval_message(const struct policy_eval *ev)
+{
+	return (struct policy_message){ .file = ev->file ? ev->file : "query",
+		                        .line = ev->loc.line,
+		                        .col = ev->loc.col,
+		                        .code = ev->code,
+		                        .text = ev->text };
+}
+
 static int64_t clock_ms(clockid_t id)
 {
 	struct timespec ts;
@@ -93,7 +102,9 @@ static int begin(struct policy_eval *ev, const struct policy *p, const struct po
 	ev->policy = p;
 	ev->rq = rq;
 	ev->err = err;
-	ev->code[0] = '\0';
+	ev->code[0] = ev->text[0] = '\0';
+	ev->file = NULL;
+	ev->loc = (struct loc){ 0 };
 	ev->steps = ev->clock_at = ev->kept = 0;
 	ev->depth = 0;
 	ev->frame_top = 0;
@@ -242,6 +253,8 @@ static int compile_query(struct policy_eval *ev, const struct policy *p,
 	int r = parse_query(&ev->scratch, m, &body, &fault, ev->err);
 	if (r < 0) {
 		snprintf(ev->code, sizeof(ev->code), "rego_parse_error");
+		snprintf(ev->text, sizeof(ev->text), "%s", ev->err ? ev->err->msg : "");
+		ev->loc = fault.loc;
 		return cf_wrap(ev->err, r, "query:%u:%u: rego_parse_error", fault.loc.line,
 		               fault.loc.col);
 	}
@@ -249,8 +262,11 @@ static int compile_query(struct policy_eval *ev, const struct policy *p,
 	*ret = lower_query(c, m, body, rq->captures, l);
 	if (ev->scratch.is_over)
 		return cf_fail(ev->err, CF_RESOURCE_EXHAUSTED, "query too big");
-	if (!*ret)
+	if (!*ret) {
 		snprintf(ev->code, sizeof(ev->code), "%s", c->code);
+		snprintf(ev->text, sizeof(ev->text), "%s", c->text);
+		ev->loc = c->loc;
+	}
 	return *ret ? 0 : c->failed;
 }
 
