@@ -5,6 +5,9 @@
 #
 # The exit status is the gRPC status code; the message goes to stderr.
 
+# As the kubelet asks by default: each container has a pid namespace of its own.
+cri_namespaces='security_context { namespace_options { pid: 1 } }'
+
 cri_here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 cri() { # Service/Method, e.g. Runtime/RunPodSandbox
@@ -41,8 +44,8 @@ cri_pod() { # NAME HANDLER LOG-DIR [ANNOTATIONS]
 }
 
 cri_pod_config() { # NAME LOG-DIR ANNOTATIONS
-	printf 'metadata { name: "%s" uid: "uid-%s" namespace: "default" } hostname: "%s" log_directory: "%s" %s linux {}' \
-		"$1" "$1" "$1" "$2" "$3"
+	printf 'metadata { name: "%s" uid: "uid-%s" namespace: "default" } hostname: "%s" log_directory: "%s" %s linux { %s }' \
+		"$1" "$1" "$1" "$2" "$3" "$cri_namespaces"
 }
 
 cri_pull() { # IMAGE POD-NAME: prints the image ref
@@ -52,8 +55,8 @@ cri_pull() { # IMAGE POD-NAME: prints the image ref
 
 # A container: prints its id. MORE: text-format fields of ContainerConfig, e.g. args: "x".
 cri_create() { # POD-ID POD-NAME NAME IMAGE [MORE]
-	printf 'pod_sandbox_id: "%s" config { metadata { name: "%s" } image { image: "%s" } log_path: "%s.log" %s linux {} } sandbox_config { %s }' \
-		"$1" "$3" "$4" "$3" "${5:-}" "$(cat "$stage_dir/run/pod-$2.txt")" |
+	printf 'pod_sandbox_id: "%s" config { metadata { name: "%s" } image { image: "%s" } log_path: "%s.log" %s linux { %s } } sandbox_config { %s }' \
+		"$1" "$3" "$4" "$3" "${5:-}" "$cri_namespaces" "$(cat "$stage_dir/run/pod-$2.txt")" |
 		cri Runtime/CreateContainer | cri_field container_id
 }
 

@@ -102,3 +102,10 @@ stage_empty() { [ -z "$(stage_pids)" ]; }
 stage_port() { # PORT
 	stage_wait 15 stage_in bash -c "exec 3<>/dev/tcp/$stage_ip/$1" || stage_die "nothing answers on $stage_ip:$1"
 }
+
+# Takes up a stage that an earlier run left: to end it.
+stage_attach() { # DIR
+	stage_dir=$(cd "$1" && pwd)
+	stage_ns=$(cat "$stage_dir/run/netns" 2>/dev/null || true)
+	cri_socket=$stage_dir/node/containerd/containerd.sock
+}
