@@ -160,7 +160,7 @@ static void hang(void)
 	struct pollfd none = { .fd = -1 };
 
 	for (;;)
-		syscall(SYS_poll, &none, 1, 1000);
+		poll(&none, 1, 1000);
 }
 
 /* Reports what worked; nothing may. */
