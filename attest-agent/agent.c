@@ -204,6 +204,23 @@ int agent_evidence(struct agent *a, struct cf_view runtime_data, struct cf_buf *
 	return a->attester.ops->evidence(a->attester.self, runtime_data, NULL, ret, err);
 }
 
+int agent_event_log(struct agent *a, struct cf_buf *ret, struct cf_err *err)
+{
+	const struct attester_ops *ops = a->attester.ops;
+
+	return ops->event_log ? ops->event_log(a->attester.self, ret, err) : 0;
+}
+
+const char *agent_rest(const struct agent *a)
+{
+	return a->config.rest;
+}
+
+bool agent_rest_gives_token(const struct agent *a)
+{
+	return a->config.rest_token;
+}
+
 /* ---- token ---- */
 
 static int attest(struct agent *a, struct cf_err *err)

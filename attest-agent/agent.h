@@ -59,5 +59,10 @@ enum agent_measured {
 cf_must_use int agent_measure(struct agent *a, const char *domain, const char *operation,
                               const char *content, int64_t reg, enum agent_measured *ret,
                               struct cf_err *err);
+/* The event log as evidence carries it; empty when the TEE has none. */
+cf_must_use int agent_event_log(struct agent *a, struct cf_buf *ret, struct cf_err *err);
+/* Where REST is to be served, or NULL; whether it may give out tokens. */
+const char *agent_rest(const struct agent *a);
+bool agent_rest_gives_token(const struct agent *a);
 /* One JSON object: what TEE is here and what it can show. */
 cf_must_use int agent_show(struct agent *a, struct cf_buf *ret, struct cf_err *err);

@@ -42,6 +42,8 @@ struct attester_ops {
 	int (*read_register)(void *self, uint64_t reg, uint8_t ret[32], struct cf_err *err);
 	/* -CF_UNIMPLEMENTED: not this register. */
 	int (*extend)(void *self, uint64_t reg, const uint8_t digest[32], struct cf_err *err);
+	/* The event log as evidence carries it. Or NULL. */
+	int (*event_log)(void *self, struct cf_buf *ret, struct cf_err *err);
 	/* Facts for `attest show`, written into the open object. Or NULL. */
 	int (*describe)(void *self, struct cf_jw *w, struct cf_err *err);
 };

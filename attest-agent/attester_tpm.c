@@ -259,6 +259,13 @@ static int tpm_extend(void *self, uint64_t reg, const uint8_t digest[32], struct
 	return r < 0 ? r : aa_tpm_pcr_extend(a->tpm, (unsigned)reg, digest, err);
 }
 
+static int tpm_event_log(void *self, struct cf_buf *ret, struct cf_err *err)
+{
+	struct tpm_attester *a = self;
+
+	return read_log(a->config, ret, err);
+}
+
 /* ---- show ---- */
 
 static void describe_ek(const struct aa_tpm_ek *ek, struct cf_jw *w)
@@ -309,5 +316,6 @@ const struct attester_ops attester_tpm = {
 	.default_register = 23,
 	.read_register = tpm_read_register,
 	.extend = tpm_extend,
+	.event_log = tpm_event_log,
 	.describe = tpm_describe,
 };

@@ -19,6 +19,7 @@ void aa_config_fini(struct aa_config *c)
 	free(c->kbs_url);
 	free(c->kbs_cert);
 	free(c->as_url);
+	free(c->rest);
 	aa_config_init(c);
 }
 
@@ -144,6 +145,10 @@ static int get_all(const struct doc *d, struct aa_config *c, struct cf_err *err)
 		r = get_bool(d, "coffer.token_cache", &c->token_cache, err);
 	if (r == 0)
 		r = get_bool(d, "coffer.initdata_required", &c->initdata_required, err);
+	if (r == 0)
+		r = get_text(d, "coffer.rest", &c->rest, err);
+	if (r == 0)
+		r = get_bool(d, "coffer.rest_token", &c->rest_token, err);
 	return r < 0 ? r : get_choices(d, c, err);
 }
 

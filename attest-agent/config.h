@@ -22,6 +22,8 @@ struct aa_config {
 	bool allow_sample;      /* coffer.allow_sample */
 	bool token_cache;       /* coffer.token_cache, default true */
 	bool initdata_required; /* coffer.initdata_required */
+	char *rest;             /* coffer.rest, loopback ADDRESS:PORT, or NULL */
+	bool rest_token;        /* coffer.rest_token: give tokens out there */
 	bool tpm_ak_ecc;        /* coffer.tpm_ak = "ecc" */
 };
 

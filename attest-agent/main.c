@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* coffer-attestd: options, set-up, loop. */
 #include "attest-agent/agent.h"
+#include "attest-agent/rest.h"
 #include "attest-agent/service.h"
 #include "base/fd.h"
 #include "base/http.h"
@@ -197,6 +198,7 @@ struct daemon {
 	struct cf_loop *loop;
 	struct cf_work *work;
 	struct ttrpc_server *server;
+	struct rest *rest; /* or NULL */
 	struct cf_event *term, *intr;
 	struct rpc_service service;
 };
@@ -242,6 +244,27 @@ static int tell_ready(int fd, struct cf_err *err)
 	return r;
 }
 
+static int start_rest(struct daemon *d, struct agent *agent, struct cf_err *err)
+{
+	const struct rest_opts opts = {
+		.loop = d->loop,
+		.work = d->work,
+		.agent = agent,
+		.address = agent_rest(agent),
+		.gives_token = agent_rest_gives_token(agent),
+	};
+
+	if (!opts.address)
+		return 0;
+	int r = rest_new(&opts, &d->rest, err);
+	if (r == 0)
+		cf_log_info("serving REST", CF_F_STR("address", opts.address),
+		            CF_F_UINT("port", rest_port(d->rest)));
+	if (r == 0 && opts.gives_token)
+		cf_log_warn("any process of this pod can have the token and its private key");
+	return r;
+}
+
 static int daemon_start(struct daemon *d, const struct options *o, struct agent *agent,
                         struct cf_err *err)
 {
@@ -269,6 +292,9 @@ static int daemon_start(struct daemon *d, const struct options *o, struct agent 
 		r = ttrpc_server_listen(d->server, o->address, err);
 	if (r < 0)
 		return r;
+	r = start_rest(d, agent, err);
+	if (r < 0)
+		return r;
 	d->term = cf_loop_signal(d->loop, SIGTERM, on_signal, d);
 	d->intr = cf_loop_signal(d->loop, SIGINT, on_signal, d);
 	return tell_ready(o->ready_fd, err);
@@ -282,6 +308,7 @@ static void daemon_end(struct daemon *d)
 		ttrpc_server_free(d->server);
 	if (d->work)
 		cf_work_free(d->work);
+	rest_free(d->rest);
 	if (d->loop)
 		cf_loop_free(d->loop);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* coffer-attestd as a process, with a software TPM and a KBS of the test's own. */
+#include "base/http.h"
 #include "proto/aa_client.h"
 #include "proto/attestation_agent.pb-c.h"
 #include "proto/initdata.h"
@@ -630,5 +631,104 @@ CF_TEST(attestd_answers_the_small_questions)
 	EXPECT_FAILS(call(&rig, "BindInitData", &bind,
 	                  &attestation_agent__bind_init_data_response__descriptor, &bound, &err),
 	             CF_UNIMPLEMENTED);
+	rig_fini(&rig);
+}
+
+/* ---- REST ---- */
+
+static uint16_t rest_port_of(const struct rig *rig)
+{
+	struct cf_buf log = cf_test_read(rig->log);
+	const char *at = strstr((char *)log.data, "serving REST");
+	const char *port = at ? strstr(at, "port=") : NULL;
+	uint16_t n = port ? (uint16_t)strtoul(port + 5, NULL, 10) : 0;
+
+	cf_buf_fini(&log);
+	EXPECT(n);
+	return n;
+}
+
+static unsigned rest_ask(struct rig *rig, const char *method, const char *path, const char *body,
+                         struct cf_http_response *resp)
+{
+	cf_cleanup(cf_http_freep) struct cf_http *http = NULL;
+	cf_cleanup(cf_freep) char *url =
+		cf_asprintf("http://127.0.0.1:%u%s", rest_port_of(rig), path);
+	struct cf_http_config config = { .allow_http = true };
+	struct cf_http_request req = { .method = method, .url = url, .body = cf_view_str(body) };
+	struct cf_err err;
+
+	EXPECT_OK(cf_http_new(&config, &http, &err), &err);
+	EXPECT_OK(cf_http_do(http, &req, resp, &err), &err);
+	return resp->status;
+}
+
+CF_TEST(attestd_serves_workloads_over_rest_when_told_to)
+{
+	static const struct {
+		const char *method, *path, *body;
+		unsigned status;
+		const char *says;
+	} cases[] = {
+		{ "GET", "/info", NULL, 200, "\"tee\":\"tpm\"" },
+		{ "POST", "/info", "", 405, "Method Not Allowed" },
+		{ "GET", "/aa/evidence?runtime_data=abc", NULL, 200, "\"tpm_quote\":{" },
+		{ "GET", "/aa/evidence?runtime_data=YWJj&encoding=base64", NULL, 200,
+		  "\"tpm_quote\":{" },
+		{ "GET", "/aa/evidence?runtime_data=YWJj&encoding=hex", NULL, 400, "BAD REQUEST" },
+		{ "GET", "/aa/evidence?runtime_data=%zz", NULL, 400, "BAD REQUEST" },
+		{ "GET", "/aa/evidence", NULL, 400, "BAD REQUEST" },
+		{ "GET", "/aa/additional-evidence?runtime_data=x", NULL, 200, "" },
+		{ "GET", "/aa/token?token_type=kbs", NULL, 404, "Attestation Feature Not Enabled" },
+		{ "GET", "/aa/eventlog", NULL, 200, "" },
+		{ "POST", "/aa/aael", "{\"domain\":\"d\",\"operation\":\"o\",\"content\":\"c\"}",
+		  200, "{\"success\":\"true\"}" },
+		{ "POST", "/aa/aael", "{\"domain\":\"d d\",\"operation\":\"o\",\"content\":\"c\"}",
+		  400, "single words" },
+		{ "POST", "/aa/aael", "{", 400, "" },
+		{ "GET", "/aa/aael", NULL, 404, "URL NOT FOUND" },
+		{ "GET", "/cdh/resource/a/b/c", NULL, 404, "URL NOT FOUND" },
+	};
+	struct rig rig;
+
+	rig_init(&rig, true, &(struct fake_kbs_opts){ .resource = "x" });
+	write_config(
+		&rig,
+		"[eventlog_config]\nenable_eventlog = true\n[coffer]\nrest = \"127.0.0.1:0\"\n");
+	start(&rig, (const char *[]){ "-c", rig.config, NULL });
+	for (size_t i = 0; i < CF_ARRAY_LEN(cases); i++) {
+		struct cf_http_response resp = { 0 };
+		unsigned got = rest_ask(&rig, cases[i].method, cases[i].path, cases[i].body, &resp);
+		const char *text = resp.body.data ? (const char *)resp.body.data : "";
+
+		if (got != cases[i].status || !strstr(text, cases[i].says))
+			fail_msg("%s %s: %u %s", cases[i].method, cases[i].path, got, text);
+		EXPECT(!strstr(text, "activation"));
+		cf_http_response_fini(&resp);
+	}
+	EXPECT(rig.kbs.seen->auths == 0);
+	rig_fini(&rig);
+}
+
+CF_TEST(attestd_gives_tokens_over_rest_only_where_the_owner_says_so)
+{
+	struct rig rig;
+	struct cf_http_response resp = { 0 };
+	struct kbs_token token = { 0 };
+	struct cf_err err;
+
+	rig_init(&rig, true, &(struct fake_kbs_opts){ .resource = "x" });
+	write_config(&rig, "[coffer]\nrest = \"127.0.0.1:0\"\nrest_token = true\n");
+	start(&rig, (const char *[]){ "-c", rig.config, NULL });
+	EXPECT_INT(rest_ask(&rig, "GET", "/aa/token?token_type=kbs", NULL, &resp), 200);
+	EXPECT_OK(kbs_token_read(cf_http_body(&resp), &token, &err), &err);
+	kbs_token_fini(&token);
+	EXPECT_INT(rest_ask(&rig, "GET", "/aa/token?token_type=other", NULL, &resp), 400);
+	cf_http_response_fini(&resp);
+	EXPECT(log_has(&rig, "any process of this pod"));
+	stop_daemon(&rig);
+	write_config(&rig, "[coffer]\nrest = \"0.0.0.0:0\"\n");
+	EXPECT_INT(run_to_end(&rig, (const char *[]){ "-c", rig.config, NULL }), 78);
+	EXPECT(log_has(&rig, "only a loopback address"));
 	rig_fini(&rig);
 }
