@@ -4,6 +4,7 @@
 const struct verifier_ops *const verifier_table[] = {
 	&verifier_sample,
 	&verifier_tpm,
+	&verifier_snp,
 	NULL,
 };
 

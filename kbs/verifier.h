@@ -54,6 +54,7 @@ extern const struct verifier_ops *const verifier_table[];
 
 extern const struct verifier_ops verifier_sample;
 extern const struct verifier_ops verifier_tpm;
+extern const struct verifier_ops verifier_snp;
 
 /* ---- helpers for verifiers ---- */
 
