@@ -294,15 +294,17 @@ void snp_appraise(const struct verify_input *in, const struct snp_report *r, con
 	struct verdict_check *c;
 
 	if (!closed)
-		verdict_differs(v, "guest-policy",
-		                "the guest's policy allows debugging or a migration "
-		                "agent");
+		verdict_warn(
+			v, "the guest's policy allows debugging or a migration agent: others than "
+			   "the guest can read its memory");
 	if (!in->references) {
-		v->trust[VERDICT_CONFIGURATION] = closed ? 0 : 36;
 		verdict_skip(v, "measurement",
 		             "no reference values were given: the boot was not judged");
 		return;
 	}
+	if (!closed)
+		verdict_differs(v, "guest-policy",
+		                "the guest's policy allows debugging or a migration agent");
 	v->trust[VERDICT_CONFIGURATION] = closed ? 3 : 36;
 	v->trust[VERDICT_HARDWARE] = judge_tcb(in, r, prefix, v) ? 2 : 97;
 	if (reference_has(in->references, id, cf_view_str(hex))) {

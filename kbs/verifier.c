@@ -5,6 +5,10 @@ const struct verifier_ops *const verifier_table[] = {
 	&verifier_sample,
 	&verifier_tpm,
 	&verifier_snp,
+	&verifier_tdx,
+	&verifier_sgx,
+	&verifier_az_snp,
+	&verifier_az_tdx,
 	NULL,
 };
 

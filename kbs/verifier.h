@@ -55,6 +55,10 @@ extern const struct verifier_ops *const verifier_table[];
 extern const struct verifier_ops verifier_sample;
 extern const struct verifier_ops verifier_tpm;
 extern const struct verifier_ops verifier_snp;
+extern const struct verifier_ops verifier_tdx;
+extern const struct verifier_ops verifier_sgx;
+extern const struct verifier_ops verifier_az_snp;
+extern const struct verifier_ops verifier_az_tdx;
 
 /* ---- helpers for verifiers ---- */
 

@@ -27,7 +27,7 @@ static const char help[] =
 	"\n"
 	"Judges evidence offline with the key service's own verifiers.\n"
 	"\n"
-	"  --tee TEE             sample, tpm\n"
+	"  --tee TEE             sample, tpm, snp, tdx, sgx, az-snp-vtpm, az-tdx-vtpm\n"
 	"  --evidence FILE       the evidence, or a whole Attestation of the KBS protocol; - is "
 	"stdin\n"
 	"  --report-data HEX     what the evidence must answer (the TEE's report data, or its "
