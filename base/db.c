@@ -351,11 +351,16 @@ static int migrate(struct cf_db *db, const struct cf_db_opts *opts, struct cf_er
 
 static int open_writer(struct cf_db *db, const struct cf_db_opts *opts, struct cf_err *err)
 {
-	/* Made by us, so that it and the -wal and -shm beside it, which copy its mode, are 0600. */
-	cf_cleanup(cf_closep) int fd = open(db->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	/*
+	 * Made by us, so that it and the -wal and -shm beside it, which copy its mode, are 0600. Closed
+	 * before SQLite opens it: closing any descriptor of a file drops the locks that this process
+	 * holds on it, and then another process would take itself for the last and delete the WAL.
+	 */
+	int fd = open(db->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return cf_fail_errno(err, errno, "open");
+	cf_close(&fd);
 	int r = conn_open(db->path, SQLITE_OPEN_READWRITE, &db->writer, err);
 
 	if (r == 0)

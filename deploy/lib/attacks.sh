@@ -3,16 +3,22 @@
 # Runs a command that must fail; prints what it said.
 attack() { "$@" 2>&1 >/dev/null || true; }
 
+# A container in the running pod: containerd asks the guest when it is started.
+attack_container() { # POD-ID POD-NAME NAME IMAGE [MORE]
+	local id
+	id=$(cri_create "$@") && cri_start "$id"
+}
+
 attacks_in_the_pod() {
 	story_phase attacks-pod "attacks on the running pod and its images"
 	refused exec "exec of a shell in the container" 'exec' "$(attack cri_exec "$main" sh -c 'cat /secret')"
 	fact "allowed by policy: exec cat /etc/hostname → $(cri_exec "$main" cat /etc/hostname | cri_field stdout)"
 	refused args "the same image with args: cat /secret" 'args' \
-		"$(attack cri_create "$pod" good cat "$demo" 'command: "cat" args: "/secret"')"
+		"$(attack attack_container "$pod" good cat "$demo" 'command: "cat" args: "/secret"')"
 
 	image_push "$owner/plain" "$stage_ip:$registry_port/unsigned:1" "$registry/ca"
 	cri_pull "$stage_ip:$registry_port/unsigned:1" good >/dev/null
-	refused unsigned "an image that nobody signed" 'sign' "$(attack cri_create "$pod" good unsigned "$stage_ip:$registry_port/unsigned:1")"
+	refused unsigned "an image that nobody signed" 'sign' "$(attack attack_container "$pod" good unsigned "$stage_ip:$registry_port/unsigned:1")"
 
 	head -c 32 /dev/urandom >"$owner/other.key"
 	stage_in coffer image encrypt "oci:$owner/plain:t" "docker://$stage_ip:$registry_port/wrongkey:1" \
@@ -20,7 +26,7 @@ attacks_in_the_pod() {
 	stage_in coffer image sign "$stage_ip:$registry_port/wrongkey:1" --key "$owner/sign.key" --cert-dir "$registry/ca" >/dev/null
 	cri_pull "$stage_ip:$registry_port/wrongkey:1" good >/dev/null
 	refused wrong-key "an image encrypted with another key under the same name" 'key' \
-		"$(attack cri_create "$pod" good wrongkey "$stage_ip:$registry_port/wrongkey:1")"
+		"$(attack attack_container "$pod" good wrongkey "$stage_ip:$registry_port/wrongkey:1")"
 
 	mkdir -p "$owner/evil"
 	printf '#!/bin/sh\necho evil\n' >"$owner/evil/app"
@@ -28,7 +34,7 @@ attacks_in_the_pod() {
 	image_small "$owner/evil-image" "$owner/evil"
 	image_push "$owner/evil-image" "$demo" "$registry/ca"
 	cri_pull "$demo" good >/dev/null
-	refused retag "another image under the same tag" 'sign' "$(attack cri_create "$pod" good retag "$demo")"
+	refused retag "another image under the same tag" 'sign' "$(attack attack_container "$pod" good retag "$demo")"
 	story_done
 	cri_pod_stop "$pod" >/dev/null
 	cri_pod_remove "$pod" >/dev/null
@@ -41,7 +47,7 @@ attack_boot() { # NAME HANDLER INITDATA
 	p=$(cri_pod "$1" "$2" "$node/logs-$1" "$note" 2>"$dir/run/said-$1") || true
 	if [ -n "$p" ]; then
 		cri_pull "$demo_honest" "$1" >/dev/null 2>>"$dir/run/said-$1" || true
-		cri_create "$p" "$1" main "$demo_honest" >/dev/null 2>>"$dir/run/said-$1" || true
+		attack_container "$p" "$1" main "$demo_honest" >/dev/null 2>>"$dir/run/said-$1" || true
 		cri_pod_stop "$p" >/dev/null 2>&1 || true
 		cri_pod_remove "$p" >/dev/null 2>&1 || true
 	fi

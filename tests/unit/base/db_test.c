@@ -332,3 +332,46 @@ CF_TEST(db_what_was_acknowledged_survives_a_kill)
 	EXPECT(told >= 200 && things(db) >= told);
 	cf_db_close(db);
 }
+
+/* In a process of its own: opens the same file, adds one thing, closes. */
+static void add_from_outside(const char *path, int go)
+{
+	struct cf_db *db;
+	char byte;
+
+	if (read(go, &byte, 1) != 1)
+		_exit(1);
+	db = open_at(path, v1, 1);
+	if (cf_db_write(db, put, (void *)(uintptr_t) "outside", NULL) < 0)
+		_exit(1);
+	cf_db_close(db);
+	_exit(0);
+}
+
+CF_TEST(db_survives_another_process_that_opens_and_closes_it)
+{
+	cf_cleanup(cf_freep) char *dir = cf_test_tmpdir();
+	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/x.db", dir);
+	cf_cleanup(cf_freep) char *wal = cf_asprintf("%s/x.db-wal", dir);
+	struct cf_err err;
+	int go[2], status;
+
+	EXPECT(pipe(go) == 0);
+	pid_t pid = fork(); /* before there is a thread */
+	if (pid == 0)
+		add_from_outside(path, go[0]);
+	struct cf_db *db = open_at(path, v1, 1);
+	EXPECT_OK(cf_db_write(db, put, (void *)(uintptr_t) "one", &err), &err);
+	EXPECT(write(go[1], "x", 1) == 1);
+	EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
+	/* We still hold it open, so the other was not the last and has left the WAL alone. */
+	EXPECT(access(wal, F_OK) == 0);
+	EXPECT(things(db) == 2);
+	EXPECT_OK(cf_db_write(db, put, (void *)(uintptr_t) "two", &err), &err);
+	cf_db_close(db);
+	db = open_at(path, v1, 1);
+	EXPECT(things(db) == 3);
+	cf_db_close(db);
+	close(go[0]);
+	close(go[1]);
+}
