@@ -162,19 +162,26 @@ static inline void fx_start_cdh(struct fx *f)
 
 /* ---- coffer-init ---- */
 
-/* @policy NULL: none; @initdata false: not even an empty one. */
-static inline void fx_write_initdata(struct fx *f, const char *policy)
+static inline void fx_write_initdata_of(struct fx *f, const struct initdata_entry *entries,
+                                        size_t count)
 {
-	struct initdata_entry entry = { .key = "policy.toml", .text = policy };
 	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/initdata.img", f->dir);
 	struct cf_buf text = { .max = 1u << 20 }, disk = { .max = 1u << 20 };
 	struct cf_err err;
 
-	EXPECT_OK(initdata_build(CF_SHA256, &entry, policy ? 1 : 0, &text, &err), &err);
+	EXPECT_OK(initdata_build(CF_SHA256, entries, count, &text, &err), &err);
 	EXPECT_OK(initdata_to_disk(cf_buf_view(&text), &disk, &err), &err);
 	EXPECT_OK(cf_write_file_atomic(path, cf_buf_view(&disk), 0600, &err), &err);
 	cf_buf_fini(&text);
 	cf_buf_fini(&disk);
+}
+
+/* @policy NULL: none. */
+static inline void fx_write_initdata(struct fx *f, const char *policy)
+{
+	struct initdata_entry entry = { .key = "policy.toml", .text = policy };
+
+	fx_write_initdata_of(f, &entry, policy ? 1 : 0);
 }
 
 static inline void fx_connect(struct fx *f)
@@ -202,9 +209,11 @@ static inline void fx_spawn(struct fx *f, bool with_initdata, const char *tpm)
 
 	cf_strv_add(&argv, bin);
 	cf_strv_add(&argv, "--no-pid1");
-	cf_strv_add(&argv, "--no-helpers");
 	cf_strv_addf(&argv, "--listen=unix:%s/agent.sock", f->dir);
-	cf_strv_addf(&argv, "--cdh=unix:%s/cdh.sock", f->dir);
+	if (f->cdh) {
+		cf_strv_add(&argv, "--no-helpers");
+		cf_strv_addf(&argv, "--cdh=unix:%s/cdh.sock", f->dir);
+	}
 	cf_strv_addf(&argv, "--state-dir=%s/state", f->dir);
 	cf_strv_addf(&argv, "--run-dir=%s/run", f->dir);
 	if (with_initdata)
@@ -248,9 +257,11 @@ static inline void fx_stop(struct fx *f)
 		cf_buf_fini(&text);
 	}
 	EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	cf_loop_post(f->loop, fx_stop_now, f);
-	EXPECT(pthread_join(f->thread, NULL) == 0);
-	cf_loop_free(f->loop);
+	if (f->cdh) {
+		cf_loop_post(f->loop, fx_stop_now, f);
+		EXPECT(pthread_join(f->thread, NULL) == 0);
+		cf_loop_free(f->loop);
+	}
 	free(f->dir);
 	free(f);
 }
