@@ -81,13 +81,15 @@ static void limit(int what, uint64_t value)
 static bool shut_seccomp(void)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	const struct scmp_arg_cmp own = { .arg = 0,
+		                          .op = SCMP_CMP_EQ,
+		                          .datum_a = (scmp_datum_t)getpid() };
 	bool ok = ctx != NULL;
 
 	for (size_t i = 0; ok && i < CF_ARRAY_LEN(allowed); i++)
 		ok = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0) == 0;
 	/* abort() and a sanitizer's end, never a signal to somebody else of this uid. */
-	ok = ok && seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-	                            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid())) == 0;
+	ok = ok && seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, &own) == 0;
 	/* A library that asks for a terminal or a file gets an answer, not a signal. */
 	ok = ok && seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 0) == 0;
 	ok = ok && seccomp_load(ctx) == 0;
