@@ -6,6 +6,7 @@
 #include "base/fd.h"
 #include "base/http.h"
 #include "base/loop.h"
+#include "base/sd.h"
 #include "base/work.h"
 #include "proto/ttrpc.h"
 
@@ -208,6 +209,7 @@ static void on_signal(int signo, void *arg)
 	struct daemon *d = arg;
 
 	(void)signo;
+	cf_sd_notify("STOPPING=1");
 	ttrpc_server_drain(d->server);
 	cf_loop_stop(d->loop);
 }
@@ -237,6 +239,7 @@ static int make_socket_dir(const char *address, struct cf_err *err)
 
 static int tell_ready(int fd, struct cf_err *err)
 {
+	cf_sd_notify("READY=1");
 	if (fd < 0)
 		return 0;
 	int r = cf_write_all(fd, cf_view_str("1"), err);
