@@ -23,8 +23,8 @@ owner_image() {
 	chmod 0755 "$owner/tree/app"
 	image_small "$owner/plain" "$owner/tree"
 	umoci --log error config --image "$owner/plain:t" --config.cmd /app
-	coffer key new image "$owner/image.key" >/dev/null
-	coffer key new sign "$owner/sign.key" >/dev/null
+	coffer key new image -o "$owner/image.key" >/dev/null
+	coffer key new sign -o "$owner/sign.key" >/dev/null
 	demo=$stage_ip:$registry_port/demo:1
 	stage_in coffer image encrypt "oci:$owner/plain:t" "docker://$demo" --key "kbs:///$owner_key_path" \
 		--key-file "$owner/image.key" --cert-dir "$registry/ca" >/dev/null
