@@ -2,14 +2,8 @@
 #include "kbs/verifier.h"
 
 const struct verifier_ops *const verifier_table[] = {
-	&verifier_sample,
-	&verifier_tpm,
-	&verifier_snp,
-	&verifier_tdx,
-	&verifier_sgx,
-	&verifier_az_snp,
-	&verifier_az_tdx,
-	NULL,
+	&verifier_sample, &verifier_tpm,    &verifier_snp,    &verifier_tdx,
+	&verifier_sgx,    &verifier_az_snp, &verifier_az_tdx, NULL,
 };
 
 const struct verifier_ops *verifier_find(struct cf_view tee)

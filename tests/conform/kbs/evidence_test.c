@@ -221,7 +221,11 @@ CF_TEST(evidence_of_azure_guests_refuses_flips)
 {
 	cf_cleanup(cf_buf_fini) struct cf_buf ev = vector("evidence/az-snp-vtpm/evidence-v1.json");
 
-	for (size_t i = 0; i < ev.size; i += 37) {
+	/* The head of the hardware's envelope before it is covered by nothing, and nothing reads it. */
+	const char *quote = strstr((char *)ev.data, "\"tpm_quote\"");
+
+	EXPECT(quote);
+	for (size_t i = (size_t)(quote - (char *)ev.data); i < ev.size; i += 37) {
 		uint8_t old = ev.data[i];
 
 		if (strchr(" \n\r\t", old)) /* white space between members */
