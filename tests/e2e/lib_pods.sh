@@ -1,0 +1,110 @@
+# Pods of coffer's under a real containerd: registry, snapshotter, shim. Sourced after lib.sh.
+#
+#   pods_open DRIVER PORT    stage, registry with images small:1 and twin:1, initdata, containerd
+#   pods_initdata POLICY     initdata whose policy.toml is POLICY
+#   pods_nothing_left        asserts that no process, mount, link or file of a pod is there
+#
+# $pods_dir: the stage's directory; $pods_registry: HOST:PORT.
+
+pods_open() { # DRIVER PORT [SHIM-TOML-LINES]
+	e2e_root
+	e2e_need containerd ctr crun docker-registry skopeo umoci curl protoc busybox ip mount.fuse
+	local p
+	for p in coffer coffer-init coffer-imaged coffer-attestd coffer-snapshotter containerd-shim-coffer-v2; do
+		[ -x "$COFFER_BIN/$p" ] || e2e_skip "$p is not built"
+	done
+	pods_driver=$1
+	e2e_stage "pods-$1"
+	pods_dir=$e2e_dir pods_registry=$stage_ip:$2
+	peer_registry "$pods_dir/registry" "$2"
+	mkdir -p "$pods_dir/ca" "$pods_dir/ctd" "$pods_dir/podlog"
+	cp "$pods_dir/registry/tls/ca.pem" "$pods_dir/ca/ca.crt"
+	pods_images
+	pods_initdata "${pods_policy:-$(pods_default_policy)}"
+	pods_shim_config "${3:-}"
+	pods_snapshotter
+	pods_containerd
+}
+
+pods_images() {
+	image_pause "$pods_dir/pause"
+	image_push "$pods_dir/pause" "$pods_registry/pause:1" "$pods_dir/ca"
+	mkdir -p "$pods_dir/one" "$pods_dir/two"
+	echo "hello from one" >"$pods_dir/one/hello"
+	echo "hello from two" >"$pods_dir/two/hello"
+	image_small "$pods_dir/small" "$pods_dir/one"
+	image_small "$pods_dir/twin" "$pods_dir/two"
+	image_push "$pods_dir/small" "$pods_registry/small:1" "$pods_dir/ca"
+	image_push "$pods_dir/twin" "$pods_registry/twin:1" "$pods_dir/ca"
+}
+
+pods_default_policy() {
+	printf 'version = 1\n'
+	printf '[[container]]\nimage = "%s/small:1"\nargs = ["sh", "-c", "cat /hello; exec sleep 1000"]\nexec = [["cat", "/hello"]]\n' "$pods_registry"
+	printf '[[container]]\nimage = "%s/twin:1"\nargs = ["cat", "/hello"]\n' "$pods_registry"
+}
+
+pods_initdata() { # POLICY-TEXT
+	printf '%s\n' "$1" >"$pods_dir/policy.toml"
+	printf '{"default":[{"type":"insecureAcceptAnything"}]}' >"$pods_dir/image-policy.json"
+	"$COFFER_BIN/coffer" initdata new --registry-ca "$pods_dir/ca/ca.crt" --policy "$pods_dir/policy.toml" \
+		--image-policy "$pods_dir/image-policy.json" -o "$pods_dir/initdata.toml" 2>"$pods_dir/initdata.digest"
+}
+
+pods_shim_config() { # MORE
+	cat >"$pods_dir/shim.toml" <<C
+driver = "$pods_driver"
+run_dir = "$pods_dir/s"
+[none]
+init = "$COFFER_BIN/coffer-init"
+[guest]
+initdata = "$pods_dir/initdata.toml"
+$1
+C
+}
+
+pods_snapshotter() {
+	stage_bg snapshotter "$COFFER_BIN/coffer-snapshotter" --state-dir "$pods_dir/snap" --listen "$pods_dir/snap.sock"
+	stage_wait 10 test -S "$pods_dir/snap.sock" || e2e_fail "the snapshotter did not start"
+}
+
+pods_containerd() {
+	cat >"$pods_dir/extra.toml" <<C
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  default_runtime_name = "coffer"
+  snapshotter = "coffer"
+  disable_snapshot_annotations = false
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.coffer]
+  runtime_type = "io.containerd.coffer.v2"
+  pod_annotations = ["io.coffer.*", "io.katacontainers.*"]
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.coffer.options]
+    ConfigPath = "$pods_dir/shim.toml"
+[proxy_plugins.coffer]
+  type = "snapshot"
+  address = "$pods_dir/snap.sock"
+C
+	peer_containerd_trust "$pods_dir/ctd" "$pods_registry" "$pods_dir/ca/ca.crt"
+	peer_containerd "$pods_dir/ctd" "$pods_registry/pause:1" "$pods_dir/extra.toml"
+}
+
+# The shim's pid, by the state file of the only pod.
+pods_shim_pid() { sed -n 's/.*"shim":{"pid":\([0-9]*\).*/\1/p' "$pods_dir"/s/k8s.io/*/state.json 2>/dev/null | head -n 1; }
+# The machine's pid.
+pods_machine_pid() { sed -n 's/.*"pids":\[{"pid":\([0-9]*\).*/\1/p' "$pods_dir"/s/k8s.io/*/state.json 2>/dev/null | head -n 1; }
+pods_pid_gone() { ! kill -0 "$1" 2>/dev/null; }
+
+pods_processes() { pgrep -f "$pods_dir/s/|$pods_dir/ctd/containerd.sock -publish" || true; }
+pods_no_process() { [ -z "$(pods_processes)" ]; }
+pods_links() { stage_in ip -o link show | grep -cE ': (cftap|cfbr|veth)' || true; }
+pods_no_dir() { [ -z "$(ls "$pods_dir/s/k8s.io" 2>/dev/null)" ]; }
+pods_no_netns() { ! ls /run/netns 2>/dev/null | grep -qxF "${pods_netns:-none-was-seen}"; }
+pods_bundles() { ls "$pods_dir/ctd/state/io.containerd.runtime.v2.task/k8s.io" 2>/dev/null | wc -l; }
+pods_no_bundle() { [ "$(pods_bundles)" = 0 ]; }
+
+pods_nothing_left() {
+	stage_wait 10 pods_no_process || true
+	expect_eq "no process of a pod is left" "$(pods_processes)" ""
+	expect "no directory of a pod is left" stage_wait 5 pods_no_dir
+	expect_eq "no link of a pod is left" "$(pods_links)" 0
+	expect "no bundle is left" stage_wait 5 pods_no_bundle
+}
