@@ -108,3 +108,33 @@ pods_nothing_left() {
 	expect_eq "no link of a pod is left" "$(pods_links)" 0
 	expect "no bundle is left" stage_wait 5 pods_no_bundle
 }
+
+# The guest image of this build, made when it is not there or older than its programs.
+pods_guest_image() {
+	pods_guest=${COFFER_GUEST_IMAGE:-$(dirname "$COFFER_BIN")/guest-image}
+	[ -z "${COFFER_GUEST_IMAGE:-}" ] || return 0
+	local p
+	for p in coffer-init coffer-imaged coffer-attestd; do
+		[ "$pods_guest/initrd.img" -nt "$COFFER_BIN/$p" ] || {
+			echo "building the guest image (a minute)"
+			"$e2e_top/deploy/guest-image/build" --bin "$COFFER_BIN" --out "$pods_guest" >"/tmp/coffer-guest-image.$$.log" 2>&1 || {
+				tail -n 5 "/tmp/coffer-guest-image.$$.log"
+				e2e_fail "the guest image does not build"
+			}
+			rm -f "/tmp/coffer-guest-image.$$.log"
+			return 0
+		}
+	done
+}
+
+# shim.toml's lines for VMs of the guest image.
+pods_qemu_config() { # MORE-QEMU-LINES
+	cat <<C
+kernel = "$pods_guest/vmlinuz"
+initrd = "$pods_guest/initrd.img"
+cmdline = "$pods_guest/cmdline"
+[qemu]
+console = true
+$1
+C
+}

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# A pod in a VM through containerd's CRI: the guest image boots, gets the pod's address through a tap in
+# its network namespace, pulls an image over that and runs it. Nothing is left, whoever is killed.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib_pods.sh"
+e2e_need qemu-system-x86_64
+pods_guest_image
+pods_open qemu 5452 "$(pods_qemu_config 'memory_mib = 768')"
+log_has() { grep -q "$2" "$pods_dir/podlog/$1.log"; }
+
+pod=$(cri_pod one coffer "$pods_dir/podlog")
+expect "a pod runs in a VM" test -n "$pod"
+expect_eq "its machine is QEMU" "$(cat "/proc/$(pods_machine_pid)/comm")" qemu-system-x86
+cri_pull "$pods_registry/small:1" one >/dev/null
+a=$(cri_create "$pod" one main "$pods_registry/small:1" 'command: "sh" command: "-c" command: "cat /hello; exec sleep 1000"')
+cri_start "$a"
+expect "the container's output is in its log" stage_wait 30 log_has main "hello from one"
+expect "an exec that the policy names runs" grep -q "hello from one" <<<"$(cri_exec "$a" cat /hello)"
+expect_not "an exec that it does not name is refused" cri_exec "$a" cat /etc/passwd 2>"$pods_dir/refused"
+cri_stop "$a"
+cri_remove "$a"
+cri_pod_stop "$pod"
+cri_pod_remove "$pod"
+pods_nothing_left
+
+pod=$(cri_pod two coffer "$pods_dir/podlog")
+kill -9 "$(pods_machine_pid)"
+notready() { printf 'pod_sandbox_id: "%s"' "$1" | cri Runtime/PodSandboxStatus | grep -qE '^ *state: (1|SANDBOX_NOTREADY)'; }
+expect "QEMU killed: the pod is not ready" stage_wait 10 notready "$pod"
+cri_pod_stop "$pod"
+cri_pod_remove "$pod"
+pods_nothing_left
+
+pod=$(cri_pod three coffer "$pods_dir/podlog")
+machine=$(pods_machine_pid)
+kill -9 "$(pods_shim_pid)"
+expect "shim killed: the machine ends with it" stage_wait 10 pods_pid_gone "$machine"
+expect "and the pod is not ready" stage_wait 10 notready "$pod"
+cri_pod_stop "$pod"
+cri_pod_remove "$pod"
+pods_nothing_left
+stage_close
+expect_eq "no process is left" "$(stage_pids)" ""
+expect_eq "no mount is left" "$(stage_mounts)" ""
