@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/work.h"
+#include "proto/aa_client.h"
 #include "proto/attestation_agent.pb-c.h"
 #include "proto/kbs_client.h"
 #include "proto/ttrpc.h"
@@ -54,26 +55,13 @@ static int call_agent(const struct resource *res, const char *method, const Prot
 	return r < 0 ? cf_wrap(err, r, "attestation agent") : 0;
 }
 
-/* The broker's client asks for a token; the agent attests when it must. */
-static int get_token(void *arg, bool renew __attribute__((unused)), struct kbs_token *ret,
-                     struct cf_err *err)
+/* The broker's client asks for a token; the agent attests when it must, and always for @renew. */
+static int get_token(void *arg, bool renew, struct kbs_token *ret, struct cf_err *err)
 {
-	AttestationAgent__GetTokenRequest req = ATTESTATION_AGENT__GET_TOKEN_REQUEST__INIT;
-	AttestationAgent__GetTokenResponse *resp = NULL;
-	char kind[] = "kbs";
+	const struct resource *res = arg;
+	cf_cleanup(aa_client_freep) struct aa_client *agent = aa_client_new(res->agent);
 
-	req.tokentype = kind;
-	int r = call_agent(arg, "GetToken", &req.base,
-	                   &attestation_agent__get_token_response__descriptor, RESOURCE_AGENT_MS,
-	                   (ProtobufCMessage **)&resp, err);
-
-	if (r < 0)
-		return r;
-	r = kbs_token_read(cf_view(resp->token.data, resp->token.len), ret, err);
-	if (resp->token.data)
-		explicit_bzero(resp->token.data, resp->token.len);
-	attestation_agent__get_token_response__free_unpacked(resp, NULL);
-	return r;
+	return aa_client_token(agent, renew, ret, err);
 }
 
 int resource_extend(struct resource *res, const char *operation, const char *content,

@@ -11,7 +11,6 @@
 
 #define RESOURCE_SIZE_MAX  (3900u << 10) /* what one ttrpc answer can carry */
 #define RESOURCE_WAITING   256u          /* requests that may queue */
-#define RESOURCE_AGENT_MS  50000         /* for the attestation agent to get a token */
 #define RESOURCE_EXTEND_MS 10000         /* for it to write down a measurement */
 
 struct resource_config {                  /* copied */
