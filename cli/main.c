@@ -55,7 +55,17 @@ static const struct cli_command kbs[] = {
 	{ 0 },
 };
 
+static const struct cli_command key[] = {
+	{ "new", "make a key: image, sign, seal, admin", cli_key_new, NULL },
+	{ 0 },
+};
+
 static const struct cli_command image[] = {
+	{ "encrypt", "copy an image with its layers encrypted", cli_image_encrypt, NULL },
+	{ "sign", "sign an image as cosign does", cli_image_sign, NULL },
+	{ "push", "copy an image as it is", cli_image_push, NULL },
+	{ "inspect", "layers, recipients, signatures; needs no key", cli_image_inspect, NULL },
+	{ "verify", "ask a signature policy as a guest would", cli_image_verify, NULL },
 	{ "layer", "build an EROFS image from one layer", cli_image_layer, NULL },
 	{ "pull", "check, decrypt and unpack an image as a guest would", cli_image_pull, NULL },
 	{ 0 },
@@ -87,6 +97,7 @@ static const struct cli_command root[] = {
 	{ "image", "images and their layers", NULL, image },
 	{ "initdata", "the measured configuration of a guest", NULL, initdata },
 	{ "kbs", "the key service and what it holds", NULL, kbs },
+	{ "key", "keys for images, signatures, secrets, administrators", NULL, key },
 	{ "measure", "what a good boot measures, from files", cli_measure, NULL },
 	{ "pod", "pods on this machine", NULL, pod },
 	{ "policy", "Rego: evaluate, explain, check, test", NULL, policy },
