@@ -66,7 +66,12 @@ bool builtin_is_int(struct bcall *c, const struct pv *const *args, unsigned oper
 /* "must be one of {array, set} but got string" */
 bool builtin_is_list(struct bcall *c, const struct pv *const *args, unsigned operand);
 
+/* Base64 as Go reads it: CR and LF are skipped. *ret_bad: the byte that was refused. */
+bool base64_bytes(struct cf_view s, bool is_url, bool may_lack_padding, struct cf_buf *ret,
+                  size_t *ret_bad);
+
 /* One table per file of builtins, ended by a NULL name. */
 extern const struct builtin builtins_core[], builtins_number[], builtins_string[],
 	builtins_collection[], builtins_object[], builtins_json[], builtins_encode[],
-	builtins_regex[], builtins_time[], builtins_misc[], builtins_net[], builtins_digest[];
+	builtins_jwt[], builtins_regex[], builtins_time[], builtins_misc[], builtins_net[],
+	builtins_digest[];

@@ -152,15 +152,8 @@ struct paths {
 	struct bcall *c;
 	const struct pv *graph;
 	struct pv_vec out, path;
+	bool *reached; /* by the node's place in the graph: not entered a second time */
 };
-
-static bool on_path(const struct paths *p, const struct pv *node)
-{
-	for (size_t i = 0; i < p->path.count; i++)
-		if (pv_eq(p->path.items[i], node))
-			return true;
-	return false;
-}
 
 static void emit_path(struct paths *p)
 {
@@ -169,46 +162,92 @@ static void emit_path(struct paths *p)
 	for (size_t i = 0; i < p->path.count; i++)
 		pv_vec_add(&copy, p->path.items[i]);
 	builtin_charge(p->c, 64 + 16 * copy.count);
-	if (copy.count)
-		pv_vec_add(&p->out, pv_vec_array(&copy));
+	pv_vec_add(&p->out, pv_vec_array(&copy));
 }
 
-/* Depth first; a path ends where nothing new follows. */
+static uint32_t edge_count(const struct pv *edges)
+{
+	return edges->type == PV_ARR || edges->type == PV_SET ? edges->len : 0;
+}
+
+static void follow(struct paths *p, const struct pv *node);
+
+/* A path ends where an edge leads to a node that was entered before. */
+static void follow_edges(struct paths *p, uint32_t from)
+{
+	const struct pv *edges = pv_obj_val(p->graph, from);
+
+	for (uint32_t i = 0; i < edge_count(edges); i++) {
+		bool found;
+		uint32_t to = pv_find(p->graph, edges->at[i], &found);
+
+		if (found && p->reached[to]) {
+			emit_path(p);
+			continue;
+		}
+		p->reached[from] = true;
+		follow(p, edges->at[i]);
+	}
+	if (!edge_count(edges))
+		emit_path(p);
+}
+
 static void follow(struct paths *p, const struct pv *node)
 {
-	const struct pv *next = pv_obj_get(p->graph, node);
+	bool found;
+	uint32_t at = pv_find(p->graph, node, &found);
 
 	builtin_charge(p->c, 64);
-	if (p->c->arena->is_over || p->path.count > POLICY_VALUE_DEPTH_MAX)
-		return;
-	if (!next) {
-		emit_path(p);
-		return;
-	}
-	if (on_path(p, node)) {
+	if (!found || p->path.count >= POLICY_VALUE_DEPTH_MAX) {
 		emit_path(p);
 		return;
 	}
 	pv_vec_add(&p->path, node);
-	uint32_t n = next->type == PV_ARR || next->type == PV_SET ? next->len : 0;
-	if (!n)
-		emit_path(p);
-	for (uint32_t i = 0; i < n; i++)
-		follow(p, next->at[i]);
+	if (!p->c->arena->is_over)
+		follow_edges(p, at);
 	p->path.count--;
+}
+
+/* All paths that begin with the edge from @start to @next. */
+static void follow_start(struct paths *p, uint32_t start, const struct pv *next)
+{
+	memset(p->reached, 0, p->graph->len);
+	p->reached[start] = true;
+	p->path.count = 0;
+	pv_vec_add(&p->path, pv_obj_key(p->graph, start));
+	bool found;
+	uint32_t to = pv_find(p->graph, next, &found);
+	if (found && to == start)
+		emit_path(p);
+	else
+		follow(p, next);
 }
 
 static const struct pv *bi_reachable_paths(struct bcall *c, const struct pv *const *a)
 {
-	struct paths p = {
-		.c = c, .graph = a[0], .out = pv_vec(c->arena), .path = pv_vec(c->arena)
-	};
+	struct paths p = { .c = c,
+		           .graph = a[0],
+		           .out = pv_vec(c->arena),
+		           .path = pv_vec(c->arena) };
 
 	if (!check_graph(c, a))
 		return NULL;
-	for (uint32_t i = 0; i < a[1]->len; i++)
-		if (pv_obj_get(a[0], a[1]->at[i]))
-			follow(&p, a[1]->at[i]);
+	p.reached = arena_try(c->arena, (size_t)a[0]->len + 1, 1);
+	for (uint32_t i = 0; p.reached && i < a[1]->len; i++) {
+		bool found;
+		uint32_t at = pv_find(a[0], a[1]->at[i], &found);
+
+		if (!found)
+			continue;
+		const struct pv *edges = pv_obj_val(a[0], at);
+		builtin_charge(c, (size_t)a[0]->len * (edge_count(edges) + 1));
+		for (uint32_t k = 0; k < edge_count(edges); k++)
+			follow_start(&p, at, edges->at[k]);
+		p.path.count = 0;
+		pv_vec_add(&p.path, a[1]->at[i]);
+		if (!edge_count(edges))
+			emit_path(&p);
+	}
 	return pv_vec_set(&p.out);
 }
 

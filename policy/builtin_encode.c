@@ -55,7 +55,8 @@ static const struct pv *bi_b64url_encode_no_pad(struct bcall *c, const struct pv
 }
 
 /* Go skips CR and LF; the padding has to be there. Trailing bits are not looked at. */
-static bool b64_bytes(struct cf_view s, bool is_url, bool may_lack_padding, struct cf_buf *ret)
+bool base64_bytes(struct cf_view s, bool is_url, bool may_lack_padding, struct cf_buf *ret,
+                  size_t *ret_bad)
 {
 	static const char std[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -66,6 +67,8 @@ static bool b64_bytes(struct cf_view s, bool is_url, bool may_lack_padding, stru
 
 	for (size_t i = 0; i < s.size; i++) {
 		uint8_t ch = s.data[i];
+
+		*ret_bad = i;
 		const char *hit = ch ? strchr(is_url ? url : std, ch) : NULL;
 
 		if (ch == '\r' || ch == '\n')
@@ -97,13 +100,14 @@ static const struct pv *decoded(struct bcall *c, const struct pv *const *a, bool
 {
 	struct cf_buf b = { .max = POLICY_STRING_MAX };
 	struct cf_view s;
+	size_t bad = 0;
 
 	if (!builtin_is_string(c, a, 1, &s))
 		return NULL;
-	if (b64_bytes(s, is_url, is_url, &b))
+	if (base64_bytes(s, is_url, is_url, &b, &bad))
 		return taken(c, &b);
 	cf_buf_fini(&b);
-	return builtin_bad(c, "illegal base64 data");
+	return builtin_bad(c, "illegal base64 data at input byte %zu", bad);
 }
 
 static const struct pv *bi_b64_decode(struct bcall *c, const struct pv *const *a)
@@ -119,11 +123,12 @@ static const struct pv *bi_b64url_decode(struct bcall *c, const struct pv *const
 static const struct pv *bi_b64_is_valid(struct bcall *c, const struct pv *const *a)
 {
 	struct cf_buf b = { .max = POLICY_STRING_MAX };
+	size_t bad = 0;
 
 	if (a[0]->type != PV_STR)
 		return &pv_false;
 	builtin_charge(c, a[0]->len);
-	bool ok = b64_bytes(pv_view(a[0]), false, false, &b);
+	bool ok = base64_bytes(pv_view(a[0]), false, false, &b, &bad);
 	cf_buf_fini(&b);
 	return pv_bool(ok);
 }

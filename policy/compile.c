@@ -248,9 +248,10 @@ static void each_rule(const struct rule_visit *v, const struct tree *t, const ch
 
 		if (kid->key->type != PV_STR)
 			continue;
-		cf_cleanup(cf_freep) char *full = cf_asprintf("%s.%s", path, kid->key->s);
+		cf_cleanup(cf_freep) char *full =
+			cf_asprintf("%s.%.*s", path, (int)kid->key->len, kid->key->s);
 		if (kid->group && !kid->group->is_function &&
-		    cf_starts_with(kid->key->s, v->prefix))
+		    cf_view_starts_with(pv_view(kid->key), v->prefix))
 			v->each(v->user, full);
 		each_rule(v, kid, full);
 	}
