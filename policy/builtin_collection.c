@@ -225,10 +225,9 @@ static void follow_start(struct paths *p, uint32_t start, const struct pv *next)
 
 static const struct pv *bi_reachable_paths(struct bcall *c, const struct pv *const *a)
 {
-	struct paths p = { .c = c,
-		           .graph = a[0],
-		           .out = pv_vec(c->arena),
-		           .path = pv_vec(c->arena) };
+	struct paths p = {
+		.c = c, .graph = a[0], .out = pv_vec(c->arena), .path = pv_vec(c->arena)
+	};
 
 	if (!check_graph(c, a))
 		return NULL;

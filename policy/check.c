@@ -63,6 +63,13 @@ void check_tree(struct compiler *c, const struct pending_list *list)
 		const struct pending *p = &list->items[i];
 		const struct group *g = p->group;
 
+		const struct term *name =
+			p->rule->ref->kind == TERM_REF ? p->rule->ref->head : p->rule->ref;
+		if (p->rule->module->is_strict &&
+		    (cf_view_eq_str(name->name, "input") || cf_view_eq_str(name->name, "data")))
+			compile_error(c, p->rule->module, p->rule->loc, "rego_compile_error",
+			              "rules must not shadow %.*s (use a different rule name)",
+			              (int)name->name.size, (const char *)name->name.data);
 		if (!firsts[g->id])
 			firsts[g->id] = p;
 		else

@@ -46,6 +46,8 @@ struct scope_var {
 	struct cf_view name;
 	uint32_t slot;
 	uint8_t seen;
+	bool must_be_used, is_used; /* declared by some or every */
+	struct loc loc;
 };
 
 struct scope {
@@ -101,6 +103,8 @@ void scope_settle(struct lower *l);
 /* The variable @name stands for here, or NULL when it is global; makes an implicit one if nothing is. */
 struct scope_var *scope_use(struct lower *l, struct cf_view name);
 uint32_t scope_declare(struct lower *l, const struct term *var, enum seen how);
+/* The variable just declared has to be read somewhere in its scope. */
+void scope_demand(struct lower *l, const struct term *var);
 bool name_is_global(const struct lower *l, struct cf_view name);
 bool name_is_rule(const struct lower *l, struct cf_view name);
 const struct import *name_import(const struct lower *l, struct cf_view name);

@@ -6,16 +6,51 @@
 
 /* ---- equality ---- */
 
-static bool same_type_possible(const struct node *a, const struct node *b)
+static int static_type(const struct node *n)
 {
-	if (a->kind == NODE_SLOT || b->kind == NODE_SLOT)
-		return true;
 	static const uint8_t types[] = {
 		[NODE_ARRAY] = PV_ARR, [NODE_OBJECT] = PV_OBJ, [NODE_SET] = PV_SET
 	};
-	unsigned ta = a->kind == NODE_CONST ? a->value->type : types[a->kind];
-	unsigned tb = b->kind == NODE_CONST ? b->value->type : types[b->kind];
-	return ta == tb;
+
+	if (n->kind == NODE_SLOT)
+		return -1;
+	return n->kind == NODE_CONST ? n->value->type : types[n->kind];
+}
+
+static uint32_t static_count(const struct node *n)
+{
+	if (n->kind != NODE_CONST)
+		return n->count;
+	return n->value->type == PV_OBJ ? 2 * n->value->len : n->value->len;
+}
+
+/* Member @i of an array or object as a node; @room holds it for constants. */
+static const struct node *static_member(const struct node *n, uint32_t i, struct node *room)
+{
+	if (n->kind != NODE_CONST)
+		return n->kids[i];
+	*room = (struct node){ .kind = NODE_CONST, .value = n->value->at[i] };
+	return room;
+}
+
+/* false: the two can never be equal, whatever their variables are; only shapes and types count. */
+static bool can_match(const struct node *a, const struct node *b)
+{
+	int ta = static_type(a), tb = static_type(b);
+	struct node ra, rb;
+
+	if (ta < 0 || tb < 0)
+		return true;
+	if (ta != tb)
+		return false;
+	if (ta != PV_ARR)
+		return true;
+	if (static_count(a) != static_count(b))
+		return false;
+	for (uint32_t i = 0; i < static_count(a); i++)
+		if (!can_match(static_member(a, i, &ra), static_member(b, i, &rb)))
+			return false;
+	return true;
 }
 
 /* Two arrays of one length, or two objects of the same constant keys, match member by member. */
@@ -36,7 +71,7 @@ static bool split_match(struct lower *l, struct op_group *g, struct node *a, str
 void lower_match(struct lower *l, struct op_group *g, struct node *a, struct node *b,
                  bool is_strict)
 {
-	if (!is_strict && !same_type_possible(a, b)) {
+	if (!can_match(a, b)) {
 		compile_error(l->c, l->module, g->loc, "rego_type_error", "match error");
 		return;
 	}
@@ -180,8 +215,10 @@ static bool lower_some_in(struct lower *l, const struct lit *lit, struct op_grou
 
 static bool lower_some(struct lower *l, const struct lit *lit)
 {
-	for (uint32_t i = 0; i < lit->var_count; i++)
+	for (uint32_t i = 0; i < lit->var_count; i++) {
 		scope_declare(l, lit->vars[i], SEEN_DECLARED);
+		scope_demand(l, lit->vars[i]);
+	}
 	return true;
 }
 
@@ -189,7 +226,9 @@ static struct node *declare_loop_var(struct lower *l, const struct term *t)
 {
 	if (!t || cf_view_eq_str(t->name, "_"))
 		return node_temp(l);
-	return node_slot(l, scope_declare(l, t, SEEN_DECLARED));
+	uint32_t slot = scope_declare(l, t, SEEN_DECLARED);
+	scope_demand(l, t);
+	return node_slot(l, slot);
 }
 
 static bool lower_every(struct lower *l, const struct lit *lit, struct op_group *main)

@@ -5,8 +5,7 @@
 static void add_arg_vars(struct lower *l, const struct term *t)
 {
 	if (t->kind == TERM_VAR) {
-		if (cf_view_eq_str(t->name, "_") || cf_view_eq_str(t->name, "input") ||
-		    cf_view_eq_str(t->name, "data"))
+		if (cf_view_eq_str(t->name, "_"))
 			return;
 		for (uint32_t i = 0; i < l->scope->count; i++)
 			if (cf_view_eq(l->scope->vars[i].name, t->name))
@@ -14,7 +13,8 @@ static void add_arg_vars(struct lower *l, const struct term *t)
 		scope_declare(l, t, SEEN_ARG);
 		return;
 	}
-	if (t->kind == TERM_REF)
+	if (t->kind == TERM_REF && !cf_view_eq_str(t->head->name, "input") &&
+	    !cf_view_eq_str(t->head->name, "data"))
 		add_arg_vars(l, t->head);
 	if (t->kind == TERM_CONST || t->kind >= TERM_ARRAY_OF)
 		return;
@@ -143,6 +143,7 @@ static struct clause *lower_clause(struct compiler *c, const struct pending *p,
 	bool ok = match_args(&l, r);
 	ok = lower_literals(&l, r->body) && ok;
 	ok = lower_head(&l, p, r, cl) && ok;
+	scope_pop(&l);
 	if (!ok || c->failed)
 		return NULL;
 	if (l.slot_count > POLICY_SLOTS_MAX) {

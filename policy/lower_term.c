@@ -481,6 +481,11 @@ struct op *operand_ref(struct lower *l, struct operand *o)
 	}
 	if (op->base == BASE_DATA)
 		resolve_tree(l, op);
+	if (op->base == BASE_DATA && op->tree->group && op->tree->group->is_function && l->rule) {
+		compile_error(l->c, l->module, o->origin->loc, "rego_type_error",
+		              "function used as a value");
+		return NULL;
+	}
 	return op;
 }
 

@@ -27,9 +27,13 @@ static struct fp round_big(struct big *b, int32_t exp, bool is_sticky)
 		f.exp = exp - (int32_t)(64 - bits);
 		return f;
 	}
-	bool lost;
-	big_shr_mag(b, bits - 66, &lost); /* 66 bits: mantissa, half, sticky */
-	exp += (int32_t)(bits - 66);
+	bool lost = false;
+	/* 66 bits: mantissa, half, sticky */
+	if (bits > 66)
+		big_shr_mag(b, bits - 66, &lost);
+	else if (!big_shl(b, 66 - bits))
+		return (struct fp){ 0 };
+	exp += (int32_t)bits - 66;
 	bool sticky = lost || is_sticky || (b->d[0] & 1);
 	bool half = b->d[0] & 2;
 	big_shr_mag(b, 2, NULL);

@@ -164,7 +164,7 @@ static bool parse_negated(struct parser *p, struct lit *l)
 		p->failed = 0;
 		p->at = start;
 	}
-	if (parser_is_word(p, "every"))
+	if (p->has_not && parser_is_word(p, "every"))
 		return parse_every(p, l);
 	return parse_statement(p, l);
 }
@@ -264,8 +264,6 @@ static struct body *parse_body_inner(struct parser *p, enum tok end)
 {
 	struct body *b = ARENA_NEW(p->arena, struct body);
 
-	while (parser_take(p, TOK_SEMI))
-		;
 	if (parser_is(p, end))
 		return parser_bad(p, "found empty body");
 	for (;;) {
@@ -276,9 +274,9 @@ static struct body *parse_body_inner(struct parser *p, enum tok end)
 		if (arena_grow(p->arena, &b->lits, &b->cap, b->count + 1))
 			b->lits[b->count++] = l;
 		bool is_separated = parser_tok(p)->is_newline;
-		while (parser_take(p, TOK_SEMI))
+		if (parser_take(p, TOK_SEMI))
 			is_separated = true;
-		if (parser_take(p, end))
+		else if (parser_take(p, end))
 			return b;
 		if (!is_separated || parser_is(p, TOK_EOF))
 			return parser_bad(

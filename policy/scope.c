@@ -16,6 +16,14 @@ struct scope *scope_push(struct lower *l)
 
 void scope_pop(struct lower *l)
 {
+	for (uint32_t i = 0; i < l->scope->count; i++) {
+		const struct scope_var *v = &l->scope->vars[i];
+
+		if (v->must_be_used && !v->is_used)
+			compile_error(l->c, l->module, v->loc, "rego_compile_error",
+			              "declared var %.*s unused", (int)v->name.size,
+			              (const char *)v->name.data);
+	}
 	l->scope = l->scope->parent;
 }
 
@@ -244,9 +252,21 @@ struct scope_var *scope_use(struct lower *l, struct cf_view name)
 		v = find_in(s, name);
 	if (!v && (is_blocked(l, name) || !name_is_global(l, name)))
 		v = add_var(l, l->scope, name, SEEN_USED);
-	if (v)
+	if (v) {
+		v->is_used = true;
 		record(l, v->slot);
+	}
 	return v;
+}
+
+void scope_demand(struct lower *l, const struct term *var)
+{
+	struct scope_var *v = find_in(l->scope, var->name);
+
+	if (v) {
+		v->must_be_used = true;
+		v->loc = var->loc;
+	}
 }
 
 uint32_t scope_declare(struct lower *l, const struct term *var, enum seen how)
@@ -278,8 +298,7 @@ uint32_t scope_declare(struct lower *l, const struct term *var, enum seen how)
 		what = "assigned";
 		break;
 	case SEEN_DECLARED:
-		what = how == SEEN_DECLARED ? "declared" : NULL;
-		v->seen = (uint8_t)how;
+		what = "declared";
 		break;
 	case SEEN_ARG:
 		break;

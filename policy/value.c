@@ -188,7 +188,8 @@ const struct pv *pv_vec_object_unique(struct pv_vec *v, const struct pv **ret_ke
 				*ret_key = key;
 				return NULL;
 			}
-			n--;
+			v->items[2 * n - 1] = val;
+			continue;
 		}
 		v->items[2 * n] = key;
 		v->items[2 * n + 1] = val;
