@@ -191,22 +191,103 @@ static int set_dir(struct merge *m, uint32_t node, const struct layer_file *f,
 	return r;
 }
 
-/* @f is a directory of the layer at hand; @node is where it goes. */
-static int merge_dir(struct merge *m, uint32_t node, const struct layer_file *f, struct cf_err *err)
+/* ---- parents that are symbolic links below ---- */
+
+/*
+ * "lib/x" in a layer that never names lib, over a layer where lib is a symbolic link to usr/lib:
+ * who unpacks layers one over the other puts x into usr/lib. So does the merge, in the tree it has;
+ * a layer that does name lib as a directory replaces the link.
+ */
+#define FOLLOW_LINKS_MAX 40u /* as the kernel */
+#define FOLLOW_PATH_MAX  (2 * TAR_PATH_MAX)
+
+/* What is still to walk, with the link's target put in front. False when that gets too long. */
+static bool prepend(struct cf_buf *rest, struct cf_view target)
 {
-	struct layer_node *n = layer_node(&m->tree, node);
+	struct cf_buf longer = { .max = FOLLOW_PATH_MAX };
+
+	cf_buf_add_view(&longer, target);
+	cf_buf_add_byte(&longer, '/');
+	cf_buf_add_view(&longer, cf_buf_view(rest));
+	cf_buf_fini(rest);
+	*rest = longer;
+	return !longer.bad;
+}
+
+static bool link_target(const struct merge *m, uint32_t node, struct cf_view *ret)
+{
+	const struct source *s = &m->sources[layer_node(&m->tree, node)->ref];
+	struct layer_file f;
+
+	if (layer_image_file(&m->images[s->layer], s->nid, &f, NULL) < 0)
+		return false;
+	*ret = f.content;
+	return true;
+}
+
+/* One component from directory @at; 0: there is none. */
+static uint32_t step_down(const struct merge *m, uint32_t at, struct cf_view name)
+{
+	if (!name.size || cf_view_eq_str(name, "."))
+		return at;
+	if (cf_view_eq_str(name, ".."))
+		return layer_node(&m->tree, at)->parent;
+	return layer_tree_find(&m->tree, at, name);
+}
+
+/* The directory that link @node leads to, inside the root; 0 when it leads to none. */
+static uint32_t follow(const struct merge *m, uint32_t node)
+{
+	uint32_t at = layer_node(&m->tree, node)->parent, links = 0;
+	struct cf_buf rest = { .max = FOLLOW_PATH_MAX };
+	struct cf_view target;
+	bool ok = link_target(m, node, &target) && prepend(&rest, target);
+
+	if (ok && cf_view_starts_with(target, "/"))
+		at = NODE_ROOT;
+	while (ok && at && rest.size) {
+		ssize_t slash = cf_view_find(cf_buf_view(&rest), '/');
+		size_t n = slash < 0 ? rest.size : (size_t)slash;
+		uint32_t next = step_down(m, at, cf_view(rest.data, n));
+
+		cf_buf_consume(&rest, CF_MIN(n + 1, rest.size));
+		if (next && layer_node(&m->tree, next)->kind == KIND_SYMLINK) {
+			ok = ++links < FOLLOW_LINKS_MAX && link_target(m, next, &target) &&
+			     prepend(&rest, target);
+			at = ok && cf_view_starts_with(target, "/") ? NODE_ROOT : at;
+			continue;
+		}
+		at = next && layer_node(&m->tree, next)->kind == KIND_DIR ? next : 0;
+	}
+	cf_buf_fini(&rest);
+	return ok ? at : 0;
+}
+
+/* @f is a directory of the layer at hand; *@node is where it goes, or where a link there leads. */
+static int merge_dir(struct merge *m, uint32_t *node, const struct layer_file *f,
+                     struct cf_err *err)
+{
+	uint8_t kind = layer_node(&m->tree, *node)->kind;
 	struct marks marks;
 	int r = read_marks(f, &marks, err);
 
 	if (r < 0)
 		return r;
-	if (n->kind != KIND_DIR) {
-		r = drop_source(m, node, err);
-		layer_tree_make_dir(&m->tree, node);
-	} else if (marks.opaque) {
-		r = layer_tree_clear(&m->tree, node, drop_source, m, err);
+	if (kind == KIND_SYMLINK && marks.implicit) {
+		uint32_t target = follow(m, *node);
+
+		if (target) {
+			*node = target;
+			kind = KIND_DIR;
+		}
 	}
-	return r < 0 ? r : set_dir(m, node, f, &marks, err);
+	if (kind != KIND_DIR) {
+		r = drop_source(m, *node, err);
+		layer_tree_make_dir(&m->tree, *node);
+	} else if (marks.opaque) {
+		r = layer_tree_clear(&m->tree, *node, drop_source, m, err);
+	}
+	return r < 0 ? r : set_dir(m, *node, f, &marks, err);
 }
 
 static uint32_t new_source(struct merge *m, uint32_t nid, uint8_t kind)
@@ -270,6 +351,7 @@ static int walk_names(struct merge *m, visit_fn *visit, size_t *depth, struct cf
 	struct layer_name name;
 	struct layer_file f;
 	uint32_t node = 0;
+	const struct layer_node *dir = layer_node(&m->tree, top->node);
 	int r = layer_name_next(&top->names, &name, err);
 
 	if (r < 0)
@@ -278,6 +360,9 @@ static int walk_names(struct merge *m, visit_fn *visit, size_t *depth, struct cf
 		--*depth;
 		return 0;
 	}
+	/* Through a link that leads upwards a layer can take away the directory it is in. */
+	if (dir->kind != KIND_DIR || dir->flags & NODE_DEAD)
+		return cf_fail(err, CF_INVALID_ARGUMENT, "merge: a directory replaces itself");
 	if (++m->names > LAYER_MERGE_NAMES_MAX)
 		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "merge: more than %u names",
 		               LAYER_MERGE_NAMES_MAX);
@@ -316,7 +401,7 @@ static int visit_merge(struct merge *m, uint32_t parent, const struct layer_name
 
 	if (f->kind == KIND_DIR) {
 		r = name_node(m, parent, name->name, ret_node, err);
-		return r < 0 ? r : merge_dir(m, *ret_node, f, err);
+		return r < 0 ? r : merge_dir(m, ret_node, f, err);
 	}
 	if (f->kind == KIND_CHAR && f->inode.start == 0)
 		return merge_whiteout(m, parent, name->name, err);
@@ -380,6 +465,7 @@ static int visit_resolve(struct merge *m, uint32_t parent, const struct layer_na
 static int apply_layer(struct merge *m, struct cf_err *err)
 {
 	const struct layer_image *img = &m->images[m->layer];
+	uint32_t top = NODE_ROOT;
 	struct layer_file root;
 	int r = layer_image_file(img, LAYER_ROOT_NID, &root, err);
 
@@ -392,7 +478,7 @@ static int apply_layer(struct merge *m, struct cf_err *err)
 	if (r == 0 && img->has_pending)
 		r = walk_layer(m, &root, visit_resolve, err);
 	if (r == 0)
-		r = merge_dir(m, NODE_ROOT, &root, err);
+		r = merge_dir(m, &top, &root, err);
 	return r < 0 ? r : walk_layer(m, &root, visit_merge, err);
 }
 

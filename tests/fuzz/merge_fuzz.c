@@ -15,12 +15,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const uint8_t uuid[LAYER_UUID_SIZE];
 
-static void header(struct cf_buf *tar, char type, const char *name)
+static void header(struct cf_buf *tar, char type, const char *name, const char *link)
 {
 	uint8_t h[512] = { 0 };
 	unsigned sum = 0;
 
 	memcpy(h, name, strlen(name));
+	memcpy(h + 157, link, strlen(link));
 	memcpy(h + 100, "0000755", 8);
 	memcpy(h + 124, "00000000000", 12);
 	h[156] = (uint8_t)type;
@@ -41,11 +42,14 @@ static struct cf_view lower(void)
 
 	if (image.size)
 		return cf_buf_view(&image);
-	header(&tar, '5', "d");
-	header(&tar, '0', "d/small");
-	header(&tar, '0', "below");
-	header(&tar, '5', "o");
-	header(&tar, '0', "o/x");
+	header(&tar, '5', "d", "");
+	header(&tar, '0', "d/small", "");
+	header(&tar, '0', "below", "");
+	header(&tar, '5', "o", "");
+	header(&tar, '0', "o/x", "");
+	header(&tar, '2', "lib", "d");
+	header(&tar, '2', "up", "d/../..");
+	header(&tar, '2', "d/top", "/up");
 	cf_cleanup(cf_closep) int fd = memfd_create("lower", MFD_CLOEXEC);
 	struct layer_build *b = layer_build_new(fd, NULL);
 	if (layer_build_feed(b, cf_buf_view(&tar), &err) < 0 ||

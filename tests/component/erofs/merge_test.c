@@ -276,6 +276,65 @@ CF_TEST(merge_takes_attributes_from_the_topmost_layer_that_names_a_directory)
 	fixture_fini(&x);
 }
 
+CF_TEST(merge_follows_links_for_parents_that_no_entry_names)
+{
+	struct fixture x = { .dir = cf_test_tmpdir() };
+	struct mk_tar t = { 0 };
+
+	enter_namespace();
+	mk_dir(&t, "usr/lib");
+	mk_file(&t, "usr/lib/libc", "c");
+	mk_member(&t, '2', "lib", "usr/lib", cf_view(NULL, 0));
+	mk_member(&t, '2', "lib64", "/./lib", cf_view(NULL, 0)); /* a link to a link */
+	mk_member(&t, '2', "named", "usr/lib", cf_view(NULL, 0));
+	mk_member(&t, '2', "loop", "loop", cf_view(NULL, 0));
+	mk_member(&t, '2', "out", "../../../usr", cf_view(NULL, 0)); /* ends at the root */
+	mk_member(&t, '2', "nowhere", "missing", cf_view(NULL, 0));
+	add_layer(&x, &t);
+	mk_file(&t, "lib/a", "1");
+	mk_file(&t, "lib64/b", "2");
+	mk_file(&t, "lib/.wh.libc", "");
+	mk_dir(&t, "named"); /* says that it is a directory now */
+	mk_file(&t, "named/d", "3");
+	mk_file(&t, "loop/e", "4");
+	mk_file(&t, "out/f", "5");
+	mk_file(&t, "nowhere/g", "6");
+	add_layer(&x, &t);
+	expect_merged(&x,
+	              "/ d\n/lib l usr/lib\n/lib64 l /./lib\n/loop d\n/loop/e f 1 4\n/named d\n"
+	              "/named/d f 1 3\n/nowhere d\n/nowhere/g f 1 6\n/out l ../../../usr\n/usr d\n"
+	              "/usr/f f 1 5\n/usr/lib d\n/usr/lib/a f 1 1\n/usr/lib/b f 1 2\n");
+	fixture_fini(&x);
+}
+
+CF_TEST(merge_refuses_a_directory_that_takes_itself_away_through_a_link)
+{
+	static const char *const tricks[] = { "x/l/x", "x/l/.wh.x" };
+
+	for (size_t i = 0; i < CF_ARRAY_LEN(tricks); i++) {
+		cf_cleanup(cf_freep) char *base = cf_test_tmpdir();
+		struct fixture x = { .dir = cf_asprintf("%s/%zu", base, i) };
+		struct mk_tar t = { 0 };
+		struct cf_view ids[2];
+		char *path = NULL;
+		struct cf_err err = { 0 };
+
+		EXPECT_OK(cf_mkdir_p(x.dir, 0755, &err), &err);
+		mk_member(&t, '2', "x/l", "/", cf_view(NULL, 0));
+		add_layer(&x, &t);
+		mk_dir(&t, "x");
+		mk_file(&t, tricks[i], "");
+		mk_file(&t, "x/m", "");
+		add_layer(&x, &t);
+		for (size_t j = 0; j < x.count; j++)
+			ids[j] = cf_view_str(x.ids[j]);
+		EXPECT_FAILS(layer_merge_store(x.dir, ids, x.count, false, &path, &err),
+		             CF_INVALID_ARGUMENT);
+		EXPECT(strstr(err.msg, "replaces itself"));
+		fixture_fini(&x);
+	}
+}
+
 /* ---- against overlayfs ---- */
 
 static uint32_t dice(uint64_t *state, uint32_t sides)
@@ -397,6 +456,12 @@ CF_TEST(merge_shows_what_overlayfs_shows_over_random_layers)
 	cf_buf_fini(&content);
 }
 
+static double ms_between(const struct timespec *from, const struct timespec *to)
+{
+	return (double)(to->tv_sec - from->tv_sec) * 1e3 +
+	       (double)(to->tv_nsec - from->tv_nsec) / 1e6;
+}
+
 CF_TEST(merge_of_120_layers_mounts_at_once)
 {
 	struct fixture x = { .dir = cf_test_tmpdir() };
@@ -414,16 +479,17 @@ CF_TEST(merge_of_120_layers_mounts_at_once)
 		}
 		add_layer(&x, &t);
 	}
+	clock_gettime(CLOCK_MONOTONIC, &from);
 	cf_cleanup(cf_freep) char *image = merge(&x);
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	print_message("120 layers merged in %.2f ms\n", ms_between(&from, &to));
 	cf_cleanup(cf_freep) char *target = at(&x, "m");
 	clock_gettime(CLOCK_MONOTONIC, &from);
 	mount_merged(&x, image, target, LAYER_BACKING_AUTO);
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	cf_cleanup(cf_freep) char *probe = cf_asprintf("%s/dir-6/file-119-6", target);
 	EXPECT(stat(probe, &st) == 0 && st.st_size == sizeof(body));
-	print_message("120 layers mounted in %.2f ms\n",
-	              (double)(to.tv_sec - from.tv_sec) * 1e3 +
-	                      (double)(to.tv_nsec - from.tv_nsec) / 1e6);
+	print_message("120 layers mounted in %.2f ms\n", ms_between(&from, &to));
 	umount2(target, MNT_DETACH);
 	fixture_fini(&x);
 }
