@@ -14,7 +14,7 @@ static void judge(const struct native_policy *p)
 	Grpc__Process process = GRPC__PROCESS__INIT;
 	Grpc__Spec spec = GRPC__SPEC__INIT;
 	struct policy_image config = { .cwd = "/" };
-	struct policy_request req = {
+	struct native_policy_request req = {
 		.image = image, .name = "web", .config = &config, .spec = &spec
 	};
 	const struct policy_container *found = NULL;

@@ -14,6 +14,7 @@
 #include "vmm-glue/guest/guest_gate.h"
 #include "vmm-glue/guest/guest_oom.h"
 #include "vmm-glue/guest/guest_process.h"
+#include "vmm-glue/guest/guest_rego.h"
 #include "vmm-glue/guest/native_policy.h"
 
 #define GUEST_CONTAINERS_MAX  256u
@@ -82,6 +83,7 @@ struct guest {
 	struct guest_reaper *reaper;
 	struct guest_crun *crun;
 	struct native_policy *policy; /* NULL: none was given */
+	struct guest_rego *rego;      /* NULL: none was given */
 	struct ttrpc_client *cdh;     /* NULL until first used, and after it was lost */
 	struct cf_strv storages;      /* mount points here, in order */
 	struct guest_container *containers;
@@ -100,8 +102,8 @@ struct guest {
 cf_must_use int guest_new(struct cf_loop *loop, const struct guest_options *opts,
                           struct guest **ret, struct cf_err *err);
 struct guest *guest_free(struct guest *g);
-/* Initdata is bound; @policy is ours from now on and may be NULL. */
-void guest_trust(struct guest *g, struct native_policy *policy_take);
+/* Initdata is bound; the policies are ours from now on and may be NULL. Both must allow. */
+void guest_trust(struct guest *g, struct native_policy *policy_take, struct guest_rego *rego_take);
 /* The services to register; borrowed from @g. */
 const struct rpc_service *const *guest_services(struct guest *g, size_t *ret_count);
 

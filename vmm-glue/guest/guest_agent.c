@@ -36,13 +36,19 @@ static void finish(struct rpc_call *call, int r, const struct cf_err *err)
 		guest_reply_empty(call);
 }
 
-/* False: the call has been answered. */
-static bool pass(struct guest *g, struct rpc_call *call)
+/* The gate, then the Rego policy if there is one. False: the call has been answered. */
+static bool pass(struct guest *g, struct rpc_call *call, const ProtobufCMessage *msg)
 {
+	enum guest_phase before = g->gate.phase;
 	struct cf_err err;
+	int r;
 
-	if (guest_gate_pass(&g->gate, call->method, &err) == 0)
+	r = guest_gate_pass(&g->gate, call->method, &err);
+	if (r == 0 && g->rego)
+		r = guest_rego_judge(g->rego, msg, &err);
+	if (r == 0)
 		return true;
+	g->gate.phase = before;
 	rpc_fail_err(call, &err);
 	return false;
 }
@@ -52,7 +58,7 @@ static bool pass(struct guest *g, struct rpc_call *call)
 	static void name##_gated(struct guest *g, struct rpc_call *call, const Grpc__##Type *req); \
 	static void name(struct rpc_call *call, const ProtobufCMessage *msg, void *user)           \
 	{                                                                                          \
-		if (pass(user, call))                                                              \
+		if (pass(user, call, msg))                                                         \
 			name##_gated(user, call, (const Grpc__##Type *)msg);                       \
 	}                                                                                          \
 	static void name##_gated(__attribute__((unused)) struct guest *g, struct rpc_call *call,   \
@@ -643,14 +649,16 @@ struct guest *guest_free(struct guest *g)
 		drop_cgroup_parents(g->opts.cgroup_root);
 	guest_reaper_free(g->reaper);
 	native_policy_free(g->policy);
+	guest_rego_free(g->rego);
 	cf_strv_fini(&g->ooms);
 	free(g->sandbox_id);
 	free(g);
 	return NULL;
 }
 
-void guest_trust(struct guest *g, struct native_policy *policy_take)
+void guest_trust(struct guest *g, struct native_policy *policy_take, struct guest_rego *rego_take)
 {
 	g->policy = policy_take;
+	g->rego = rego_take;
 	g->gate.phase = GUEST_READY;
 }

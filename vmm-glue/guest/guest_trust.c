@@ -209,26 +209,31 @@ static int write_parts(const char *run_dir, const struct initdata *d, struct cf_
 	return r;
 }
 
-static int read_policy(const struct initdata *d, struct native_policy **ret, struct cf_err *err)
+static int read_policies(const struct initdata *d, struct guest_policies *ret, struct cf_err *err)
 {
 	const char *text = initdata_get(d, "policy.toml");
+	const char *rego = initdata_get(d, "policy.rego");
+	int r = 0;
 
-	/* A policy that nobody here can judge must not be passed over. */
-	if (initdata_get(d, "policy.rego"))
-		return cf_fail(err, CF_UNIMPLEMENTED,
-		               "initdata has a policy.rego, which this guest cannot judge: "
-		               "write policy.toml");
-	*ret = NULL;
-	return text ? native_policy_parse(cf_view_str(text), ret, err) : 0;
+	if (text)
+		r = native_policy_parse(cf_view_str(text), &ret->native, err);
+	if (r == 0 && rego)
+		r = guest_rego_new(cf_view_str(rego), &ret->rego, err);
+	if (r < 0) {
+		ret->native = native_policy_free(ret->native);
+		return r;
+	}
+	return 0;
 }
 
-int guest_trust_bind(const struct guest_trust_opts *opts, struct native_policy **ret_policy,
+int guest_trust_bind(const struct guest_trust_opts *opts, struct guest_policies *ret,
                      struct cf_err *err)
 {
 	cf_cleanup(initdata_freep) struct initdata *d = NULL;
 	struct cf_err bind_err;
 	int found, r;
 
+	*ret = (struct guest_policies){ 0 };
 	found = find_initdata(opts, &d, err);
 	r = bind(opts, found == 0 ? d : NULL, &bind_err);
 	if (r < 0) {
@@ -238,7 +243,7 @@ int guest_trust_bind(const struct guest_trust_opts *opts, struct native_policy *
 	if (found < 0)
 		return GUEST_TRUST_NONE;
 	/* Bound, but unusable: the guest shows what it was given and serves nothing. */
-	if (write_parts(opts->run_dir, d, err) < 0 || read_policy(d, ret_policy, err) < 0)
+	if (write_parts(opts->run_dir, d, err) < 0 || read_policies(d, ret, err) < 0)
 		return GUEST_TRUST_NONE;
 	return 0;
 }

@@ -16,6 +16,7 @@
  */
 #include "base/bytes.h"
 #include "proto/initdata.h"
+#include "vmm-glue/guest/guest_rego.h"
 #include "vmm-glue/guest/native_policy.h"
 
 struct guest_trust_opts {
@@ -27,12 +28,17 @@ struct guest_trust_opts {
 
 #define GUEST_TRUST_NONE 1 /* there is no (valid) initdata: serve Health alone, for good */
 
+struct guest_policies {
+	struct native_policy *native; /* policy.toml; the caller's; NULL when there is none */
+	struct guest_rego *rego;      /* policy.rego; likewise */
+};
+
 /*
- * To be called once per boot. @ret_policy: the caller's, NULL when initdata has no policy.toml.
+ * To be called once per boot. @ret is set in any case.
  * Return: 0; GUEST_TRUST_NONE (@err says why, for the log); negative: the machine must not go on.
  */
-cf_must_use int guest_trust_bind(const struct guest_trust_opts *opts,
-                                 struct native_policy **ret_policy, struct cf_err *err);
+cf_must_use int guest_trust_bind(const struct guest_trust_opts *opts, struct guest_policies *ret,
+                                 struct cf_err *err);
 
 /* ---- parts, for tests ---- */
 

@@ -317,20 +317,20 @@ static int trust(struct app *a, const struct options *o, struct cf_err *err)
 		.tsm = o->no_pid1 ? NULL : TSM_DIR,
 		.run_dir = o->run_dir,
 	};
-	struct native_policy *policy = NULL;
+	struct guest_policies policies;
 	int r;
 
 	/* An ordinary process never looks at the machine's own disks. */
 	if (o->no_pid1 && !o->initdata)
 		opts.disk = "/dev/null";
-	r = guest_trust_bind(&opts, &policy, err);
+	r = guest_trust_bind(&opts, &policies, err);
 	if (r < 0)
 		return r;
 	if (r == GUEST_TRUST_NONE) {
 		cf_log_error("nothing but Health will be served", CF_F_STR("why", err->msg));
 		return 0;
 	}
-	guest_trust(a->guest, policy);
+	guest_trust(a->guest, policies.native, policies.rego);
 	if (!o->no_helpers)
 		start_helpers(a, o);
 	return 0;

@@ -10,6 +10,7 @@ struct policy_command {
 
 struct policy_container {
 	unsigned line; /* of [[container]]; 0: there is no policy.toml */
+	bool is_open;  /* judged elsewhere */
 	char *name;
 	char *image;
 	bool must_be_encrypted;

@@ -151,7 +151,7 @@ CF_TEST(machine_whose_tpm_refuses_does_not_go_on)
 	struct device d = { .code = 0x101 };
 	cf_cleanup(cf_freep) char *path = NULL;
 	struct guest_trust_opts opts = { .disk = "/dev/null" };
-	struct native_policy *policy = NULL;
+	struct guest_policies policy;
 	struct cf_err err;
 	int slave;
 
@@ -287,7 +287,7 @@ CF_TEST(initdata_that_cannot_be_used_serves_nothing)
 		const char *key, *text;
 	} rows[] = {
 		{ "policy.toml", "verison = 1" },
-		{ "policy.rego", "package agent_policy" },
+		{ "policy.rego", "package agent_policy\nx := " },
 	};
 	cf_cleanup(cf_freep) char *dir = cf_test_tmpdir();
 	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/disk", dir);
@@ -297,14 +297,14 @@ CF_TEST(initdata_that_cannot_be_used_serves_nothing)
 	for (size_t i = 0; i < CF_ARRAY_LEN(rows); i++) {
 		struct initdata_entry e = { .key = rows[i].key, .text = rows[i].text };
 		struct cf_buf text = { .max = 1u << 16 }, disk = { .max = 1u << 16 };
-		struct native_policy *policy = NULL;
+		struct guest_policies policy;
 
 		EXPECT_OK(initdata_build(CF_SHA256, &e, 1, &text, &err), &err);
 		EXPECT_OK(initdata_to_disk(cf_buf_view(&text), &disk, &err), &err);
 		EXPECT_OK(cf_write_file_atomic(path, cf_buf_view(&disk), 0600, &err), &err);
 		EXPECT_INT(guest_trust_bind(&opts, &policy, &err), GUEST_TRUST_NONE);
 		EXPECT(strstr(err.msg, rows[i].key));
-		EXPECT(!policy);
+		EXPECT(!policy.native && !policy.rego);
 		cf_buf_fini(&text);
 		cf_buf_fini(&disk);
 	}

@@ -255,3 +255,50 @@ CF_TEST(much_output_comes_whole)
 	fx_container_free(c);
 	fx_stop(f);
 }
+
+/* ---- a policy in Rego ---- */
+
+CF_TEST(rego_policy_judges_every_request)
+{
+	static const char text[] =
+		"package agent_policy\n"
+		"CreateSandboxRequest := true\n"
+		"StartContainerRequest := true\n"
+		"WaitProcessRequest := true\n"
+		"ReadStreamRequest := true\n"
+		"RemoveContainerRequest := true\n"
+		"CreateContainerRequest if {\n"
+		"  input.OCI.Process.Args == [\"/bin/sh\", \"-c\", \"echo judged\"]\n"
+		"  some s in input.storages\n"
+		"  s.driver == \"image_guest_pull\"\n"
+		"  s.source == \"test/app\"\n"
+		"}\n";
+	struct initdata_entry entry = { .key = "policy.rego", .text = text };
+	Grpc__GetMetricsRequest metrics = GRPC__GET_METRICS_REQUEST__INIT;
+	struct fx *f = cf_zalloc(sizeof(*f));
+	struct fx_container *c;
+	struct cf_err err;
+	int status = -1;
+	char *out;
+
+	NEED_ROOT();
+	f->dir = cf_test_tmpdir();
+	fx_start_cdh(f);
+	fx_write_initdata_of(f, &entry, 1);
+	fx_spawn(f, true, NULL);
+	EXPECT_OK(fx_sandbox(f, false, &err), &err);
+	c = fx_container("app-1", "test/app");
+	fx_shell(c, "echo other");
+	EXPECT_FAILS(fx_create(f, c, &err), CF_PERMISSION_DENIED);
+	EXPECT(cf_starts_with(err.msg, "CreateContainerRequest is blocked by policy"));
+	EXPECT_INT(atomic_load(&f->pulls), 0);
+	c->args[2] = fx_str(c, "echo judged");
+	out = fx_run(f, c, &status);
+	EXPECT_STR(out, "judged\n");
+	EXPECT_INT(status, 0);
+	EXPECT_FAILS(fx_call(f, "GetMetrics", &metrics, &grpc__metrics__descriptor, NULL, &err),
+	             CF_PERMISSION_DENIED);
+	free(out);
+	fx_container_free(c);
+	fx_stop(f);
+}

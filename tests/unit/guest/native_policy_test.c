@@ -45,7 +45,7 @@ static int judge(const char *policy_text, struct fx_container *c, const char *na
 	struct native_policy *p = policy_text ? parse(policy_text) : NULL;
 	const struct policy_container *found = NULL;
 	struct policy_image image;
-	struct policy_request req = {
+	struct native_policy_request req = {
 		.image = c->image.source, .name = name, .config = &image, .spec = &c->spec
 	};
 	int r;
@@ -355,9 +355,9 @@ CF_TEST(unknown_user_becomes_the_policys_or_the_images_never_root)
 	uint32_t groups[3] = { 0, 100, 7 };
 	const struct policy_container *found = NULL;
 	struct policy_image image;
-	struct policy_request req = { .image = c->image.source,
-		                      .config = &image,
-		                      .spec = &c->spec };
+	struct native_policy_request req = { .image = c->image.source,
+		                             .config = &image,
+		                             .spec = &c->spec };
 	struct policy_user user;
 	struct cf_err err;
 
@@ -430,10 +430,10 @@ CF_TEST(pids_are_shared_only_where_the_policy_says_so)
 		struct fx_container *c = request();
 		const struct policy_container *found = NULL;
 		struct policy_image image;
-		struct policy_request req = { .image = c->image.source,
-			                      .shares_pids = true,
-			                      .config = &image,
-			                      .spec = &c->spec };
+		struct native_policy_request req = { .image = c->image.source,
+			                             .shares_pids = true,
+			                             .config = &image,
+			                             .spec = &c->spec };
 		struct cf_err err;
 
 		image_init(&image);
@@ -525,9 +525,9 @@ static const struct policy_container *granted_by(const char *text, struct native
 	const struct policy_container *found = NULL;
 	struct fx_container *c = request();
 	struct policy_image image;
-	struct policy_request req = { .image = c->image.source,
-		                      .config = &image,
-		                      .spec = &c->spec };
+	struct native_policy_request req = { .image = c->image.source,
+		                             .config = &image,
+		                             .spec = &c->spec };
 	struct cf_err err;
 
 	*ret = text ? parse(text) : NULL;
