@@ -254,19 +254,20 @@ static int path(struct scan *s, struct selector *sel, struct cf_err *err)
 }
 
 /*
- * glibc's regcomp() unrolls repetitions, each inside the other, and back references make regexec()
- * try everything: a pattern gets one {} at most and none of the latter.
+ * glibc's regcomp() copies what a repetition repeats, so that nested ones double each time and {n}
+ * multiplies; back references make regexec() try everything. A pattern gets a few of the former and
+ * none of the latter two.
  */
 static bool is_cheap(const char *pattern)
 {
-	size_t braces = 0;
+	size_t repetitions = 0;
 
 	for (const char *p = pattern; *p; p++) {
-		braces += *p == '{';
-		if (*p == '\\' && isdigit((unsigned char)p[1]))
+		if (*p == '{' || (*p == '\\' && isdigit((unsigned char)p[1])))
 			return false;
+		repetitions += *p == '*' || *p == '+' || *p == '?';
 	}
-	return braces <= 1 && strlen(pattern) <= SNAP_PATTERN_MAX;
+	return repetitions <= SNAP_REPETITIONS_MAX && strlen(pattern) <= SNAP_PATTERN_MAX;
 }
 
 static int selector(struct scan *s, struct selector *sel, struct cf_err *err)
@@ -280,8 +281,8 @@ static int selector(struct scan *s, struct selector *sel, struct cf_err *err)
 		r = value(s, sel->op == OP_MATCH, &sel->value, err);
 	if (r == 0 && sel->op == OP_MATCH && !is_cheap(sel->value))
 		return cf_fail(err, CF_RESOURCE_EXHAUSTED,
-		               "filter: patterns have at most %u bytes and one {}",
-		               SNAP_PATTERN_MAX);
+		               "filter: patterns have at most %u bytes and %u of * + ?, no {}",
+		               SNAP_PATTERN_MAX, SNAP_REPETITIONS_MAX);
 	if (r == 0 && sel->op == OP_MATCH)
 		/* One that does not compile matches nothing. */
 		sel->has_re = regcomp(&sel->re, sel->value, REG_EXTENDED | REG_NOSUB) == 0;

@@ -3,7 +3,7 @@
 # bring no layer to this host; kill -9 in between loses nothing.
 . "$(dirname "$0")/lib.sh"
 e2e_root
-e2e_need containerd ctr docker-registry skopeo umoci curl protoc busybox ip mount.fuse
+e2e_need containerd ctr docker-registry skopeo umoci curl protoc busybox ip mount.fuse openssl
 [ -x "$COFFER_BIN/coffer-snapshotter" ] || e2e_skip "coffer-snapshotter is not built"
 
 e2e_stage snapshotter
@@ -88,6 +88,14 @@ expect "a retag pulls" cri_pull "$stage_ip:$port/img:same" one
 expect "a change of the config alone pulls" cri_pull "$stage_ip:$port/img:config" one
 expect_eq "still two layers" "$(sn ls | grep -c Committed)" 2
 
+# ---- an encrypted twin: other blobs, the same layers by content, so the same snapshots
+openssl genrsa -out "$e2e_dir/key.pem" 2048 2>/dev/null
+openssl rsa -in "$e2e_dir/key.pem" -pubout -out "$e2e_dir/pub.pem" 2>/dev/null
+skopeo copy -q --encryption-key "jwe:$e2e_dir/pub.pem" "oci:$e2e_dir/img:t" "oci:$e2e_dir/enc:t"
+image_push "$e2e_dir/enc" "$stage_ip:$port/img:encrypted" "$e2e_dir/ca"
+expect "an encrypted twin pulls, without any key" cri_pull "$stage_ip:$port/img:encrypted" one
+expect_eq "still two layers, none of them fetched" "$(sn ls | grep -c Committed) $(content_bytes) $(layer_bytes)" "2 0 0"
+
 # ---- kill -9, then the same again
 stage_stop snapshotter KILL
 expect_not "nothing answers while it is gone" sn ls 2>/dev/null
@@ -116,7 +124,7 @@ umount "$e2e_dir/target"
 expect "rm of the container's snapshot" sn rm ctr1
 
 # ---- images go: what is known goes with them
-for i in 1 same config; do printf 'image { image: "%s" }' "$stage_ip:$port/img:$i" | cri Image/RemoveImage; done
+for i in 1 same config encrypted; do printf 'image { image: "%s" }' "$stage_ip:$port/img:$i" | cri Image/RemoveImage; done
 gone() { [ "$(sn ls | grep -c Committed)" = 0 ]; }
 expect "garbage collection removes the layers" stage_wait 20 gone
 stage_stop containerd

@@ -31,7 +31,8 @@ struct world {
 	struct rpc_service service;
 	const struct rpc_service *services[1];
 	_Atomic int answered, cancelled_seen, streamed;
-	struct rpc_call *kept;
+	struct rpc_call *kept, *more_kept[TTRPC_CALLS_MAX];
+	size_t more_count;
 	size_t stream_bytes, stream_count;
 };
 
@@ -74,8 +75,12 @@ static void hold(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
 
 static void keep(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
 {
+	struct world *w = user;
+
 	(void)msg;
-	((struct world *)user)->kept = call;
+	if (w->kept)
+		w->more_kept[w->more_count++] = w->kept;
+	w->kept = call;
 }
 
 static void release(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
@@ -174,6 +179,8 @@ static void *loop_main(void *arg)
 	EXPECT_OK(ttrpc_server_listen(w->srv, w->address, &err), &err);
 	cf_loop_run(w->loop);
 	ttrpc_server_free(w->srv);
+	for (size_t i = 0; i < w->more_count; i++)
+		rpc_fail(w->more_kept[i], CF_CANCELLED, "the end");
 	return NULL;
 }
 
@@ -736,6 +743,107 @@ CF_TEST(ttrpc_server_asks_who_may_connect)
 	EXPECT_OK(cf_socketpair(SOCK_STREAM, pair, &err), &err);
 	EXPECT_FAILS(ttrpc_server_add_conn(srv, pair[0], &err), CF_PERMISSION_DENIED);
 	close(pair[1]);
+	ttrpc_server_free(srv);
+	cf_loop_free(loop);
+}
+
+CF_TEST(ttrpc_server_takes_so_many_calls_at_once_and_reads_on_when_one_ends)
+{
+	struct world *w = world_new();
+	int fd = raw_connect(w);
+	struct cf_buf b = { 0 };
+	Mount msg = MOUNT_INIT;
+	struct cf_err err;
+	uint32_t id = 0;
+
+	/* All but the last are kept; the last may only be read when one was answered. */
+	for (uint32_t i = 0; i < TTRPC_CALLS_MAX; i++)
+		EXPECT_OK(ttrpc_put_request(&b, 2 * i + 1, 0, "test.Service", "Keep", &msg.base, 0,
+		                            NULL, 0, TTRPC_PAYLOAD_MAX, &err),
+		          &err);
+	EXPECT_OK(ttrpc_put_request(&b, 2 * TTRPC_CALLS_MAX + 1, 0, "test.Service", "EchoInline",
+	                            &msg.base, 0, NULL, 0, TTRPC_PAYLOAD_MAX, &err),
+	          &err);
+	raw_send(fd, cf_buf_view(&b));
+	cf_buf_fini(&b);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	EXPECT(poll(&p, 1, 300) == 0);
+	struct ttrpc_client *c = client_new(w);
+
+	/* Answers the last one that was kept, on the other connection. */
+	EXPECT_OK(call(c, "Release", "", &err), &err);
+	EXPECT(raw_answer(fd, &id) == CF_OK && id == 2 * TTRPC_CALLS_MAX - 1);
+	EXPECT(raw_answer(fd, &id) == CF_OK && id == 2 * TTRPC_CALLS_MAX + 1);
+	ttrpc_client_free(c);
+	close(fd);
+	world_free(w);
+}
+
+CF_TEST(ttrpc_server_takes_so_many_connections)
+{
+	struct cf_loop *loop = NULL;
+	struct ttrpc_server *srv = NULL;
+	struct cf_err err;
+	int pair[2], far[TTRPC_CONNS_MAX];
+
+	EXPECT_OK(cf_loop_new(&loop, &err), &err);
+	struct ttrpc_server_opts opts = { .loop = loop };
+
+	EXPECT_OK(ttrpc_server_new(&opts, &srv, &err), &err);
+	for (unsigned i = 0; i < TTRPC_CONNS_MAX; i++) {
+		EXPECT_OK(cf_socketpair(SOCK_STREAM, pair, &err), &err);
+		far[i] = pair[1];
+		EXPECT_OK(ttrpc_server_add_conn(srv, pair[0], &err), &err);
+	}
+	EXPECT_OK(cf_socketpair(SOCK_STREAM, pair, &err), &err);
+	EXPECT_FAILS(ttrpc_server_add_conn(srv, pair[0], &err), CF_RESOURCE_EXHAUSTED);
+	close(pair[1]);
+	for (unsigned i = 0; i < TTRPC_CONNS_MAX; i++)
+		close(far[i]);
+	ttrpc_server_free(srv);
+	cf_loop_free(loop);
+}
+
+CF_TEST(ttrpc_drained_server_ends_what_runs_and_takes_nothing_new)
+{
+	struct cf_loop *loop = NULL;
+	struct ttrpc_server *srv = NULL;
+	struct world w = { 0 };
+	struct cf_err err;
+	struct ended first = { 0 }, second = { 0 };
+	struct ttrpc_client *c = NULL;
+	Mount msg = MOUNT_INIT;
+	int pair[2];
+
+	EXPECT_OK(cf_loop_new(&loop, &err), &err);
+	w.service = (struct rpc_service){ "test.Service", methods, CF_ARRAY_LEN(methods), &w };
+	w.services[0] = &w.service;
+	struct ttrpc_server_opts opts = { .loop = loop,
+		                          .services = w.services,
+		                          .service_count = 1 };
+	struct ttrpc_client_opts copts = { .loop = loop };
+	struct ttrpc_req req = request("Keep", &msg);
+
+	EXPECT_OK(ttrpc_server_new(&opts, &srv, &err), &err);
+	EXPECT_OK(cf_socketpair(SOCK_STREAM, pair, &err), &err);
+	EXPECT_OK(ttrpc_server_add_conn(srv, pair[0], &err), &err);
+	EXPECT_OK(ttrpc_client_new(&copts, pair[1], &c, &err), &err);
+	EXPECT_OK(ttrpc_start(c, &req, on_end, &first, &err), &err);
+	while (!w.kept)
+		cf_loop_run_once(loop, 100);
+	ttrpc_server_drain(srv);
+	EXPECT(ttrpc_server_calls(srv) == 1);
+	req = request("EchoInline", &msg);
+	EXPECT_OK(ttrpc_start(c, &req, on_end, &second, &err), &err);
+	while (!second.count)
+		cf_loop_run_once(loop, 100);
+	EXPECT(second.code == CF_UNAVAILABLE);
+	rpc_reply(w.kept, &msg.base);
+	while (!first.count)
+		cf_loop_run_once(loop, 100);
+	EXPECT(first.r == 0);
+	ttrpc_client_free(c);
 	ttrpc_server_free(srv);
 	cf_loop_free(loop);
 }
