@@ -79,6 +79,7 @@ static int open_state(struct daemon *d, struct cf_err *err)
 		return r;
 	s->mode = d->config.mode;
 	s->is_sync_remove = d->config.is_sync_remove;
+	s->is_strict = d->config.is_strict;
 	s->mount = (struct snap_mount_opts){ .root = d->config.root,
 		                             .helper = d->config.helper,
 		                             .is_minimal = d->config.is_minimal,

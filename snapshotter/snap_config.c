@@ -196,6 +196,8 @@ static int file_value(struct snap_config *c, const char *path, const struct cf_t
 	}
 	if (is_bool && cf_streq(path, "snapshot.sync_remove"))
 		c->is_sync_remove = cf_toml_bool(v);
+	else if (is_bool && cf_streq(path, "resurrect"))
+		c->is_strict = !cf_toml_bool(v);
 	else if (is_bool && cf_streq(path, "snapshot.enable_overlayfs_volatile"))
 		c->is_volatile = cf_toml_bool(v);
 	else

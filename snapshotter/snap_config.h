@@ -14,7 +14,7 @@
 struct snap_config {
 	char *root, *address, *helper, *file;
 	enum snap_mode mode;
-	bool is_minimal, is_volatile, is_sync_remove, is_relaxed;
+	bool is_minimal, is_volatile, is_sync_remove, is_relaxed, is_strict;
 	enum cf_log_level level;
 	bool has_level, has_driver;
 };

@@ -17,6 +17,7 @@
 #define SNAP_LABEL_MANIFEST   "containerd.io/snapshot/cri.manifest-digest"
 #define SNAP_LABEL_DIFF_ID    "containerd.io/snapshot/diff-id"
 #define SNAP_LABEL_PROXY_MODE "containerd.io/snapshot/nydus-proxy-mode"
+#define SNAP_LABEL_TAKEN_UP   "coffer.resurrected"
 #define SNAP_LABEL_OUR_MODE   "containerd.io/snapshot/coffer.mode"
 
 struct snap_label {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "snapshotter/snap_service.h"
 
+#include "base/log.h"
 #include "base/str.h"
 #include "proto/containerd_snapshots.pb-c.h"
 #include "proto/grpc_health.pb-c.h"
@@ -27,7 +28,7 @@ typedef Containerd__Services__Snapshots__V1__UsageResponse UsageResponse;
 typedef Containerd__Services__Snapshots__V1__Info Info;
 typedef Containerd__Services__Snapshots__V1__Info__LabelsEntry LabelsEntry;
 
-#define DIGEST_HEX 64
+#define DIGEST_HEX 64u
 
 /* ---- messages ---- */
 
@@ -127,6 +128,52 @@ bool snap_service_is_extract_key(const char *key)
 	return strlen(digest) == DIGEST_HEX;
 }
 
+static size_t hex_digits(const char *s)
+{
+	size_t n = 0;
+
+	while (isxdigit((unsigned char)s[n]))
+		n++;
+	return n;
+}
+
+bool snap_service_is_layer_name(const char *name)
+{
+	const char *slash = strrchr(name, '/');
+	const char *hex = cf_after(slash ? slash + 1 : name, "sha256:");
+
+	if (!hex || hex_digits(hex) != DIGEST_HEX)
+		return false;
+	const char *rest = hex + DIGEST_HEX;
+
+	return !rest[0] || (rest[0] == '#' && strspn(rest + 1, "0123456789") == strlen(rest + 1));
+}
+
+/*
+ * containerd asks for a layer by a name it has in its own database. When we do not know it, our
+ * state was lost (wiped, restored, moved): every pod of that image would fail until somebody cleans
+ * up by hand. The record holds nothing that is not in the name, so it can be made anew.
+ */
+static int take_up_layer(struct snap_service *s, const char *name, struct cf_err *err)
+{
+	bool is_new = false;
+
+	if (s->is_strict || s->mode != SNAP_MODE_GUEST_PULL || !snap_service_is_layer_name(name))
+		return 0;
+	struct snap_record *rec = snap_store_get(s->store, name);
+
+	if (rec) {
+		snap_record_unref(rec);
+		return 0;
+	}
+	int r = snap_store_take_up(s->store, name, &is_new, err);
+
+	if (r == 0 && is_new)
+		cf_log_warn("a layer that containerd knows was not known here: taken up again",
+		            CF_F_STR("name", name));
+	return r;
+}
+
 /* How a snapshot on top of @parent is answered: by what lies below it. */
 static unsigned flags_on(struct snap_service *s, const char *parent)
 {
@@ -179,13 +226,17 @@ static int add(struct snap_service *s, const char *key, const char *parent, enum
                const struct snap_labels *labels, struct snap_mount *ret, struct cf_err *err)
 {
 	cf_cleanup(snap_record_unrefp) struct snap_record *rec = NULL;
+	int r = take_up_layer(s, parent, err);
+
+	if (r < 0)
+		return r;
 	struct snap_new in = { .key = key,
 		               .parent = parent,
 		               .kind = kind,
 		               .flags = flags_for(s, key, parent, kind),
 		               .labels = labels };
-	int r = snap_store_add(s->store, &in, &rec, err);
 
+	r = snap_store_add(s->store, &in, &rec, err);
 	if (r < 0)
 		return r;
 	int64_t like = rec->flags & (SNAP_KATA | SNAP_NULL_EXTRACT) ? 0 : rec->parent_id;
@@ -207,9 +258,9 @@ static int provide_layer(struct snap_service *s, const char *ref, const char *pa
 {
 	struct snap_record *known = snap_store_find_ref(s->store, ref, parent);
 	bool is_new;
-	int r = 0;
+	int r = known ? 0 : take_up_layer(s, parent, err);
 
-	if (!known)
+	if (r == 0 && !known)
 		r = snap_labels_set(labels, SNAP_LABEL_PROXY_MODE, "true", err);
 	if (r == 0 && !known)
 		r = snap_labels_set(labels, SNAP_LABEL_OUR_MODE, "guest-pull", err);
@@ -287,6 +338,11 @@ static void on_view(struct rpc_call *call, const ProtobufCMessage *msg, void *us
 static struct snap_record *find(struct snap_service *s, const char *key, struct cf_err *err)
 {
 	struct snap_record *rec = snap_store_get(s->store, key);
+
+	if (!rec && take_up_layer(s, key, err) < 0)
+		return NULL;
+	if (!rec)
+		rec = snap_store_get(s->store, key);
 
 	if (!rec)
 		(void)!cf_fail(err, CF_NOT_FOUND, "snapshot %s does not exist", key);
@@ -569,6 +625,7 @@ static void on_health(struct rpc_call *call, const ProtobufCMessage *msg, void *
 #define SNAP(x) containerd__services__snapshots__v1__##x##__descriptor
 #define EMPTY   google__protobuf__empty__descriptor
 
+/* Stat and Mounts wait for the disk only when they take up a lost layer, once for each. */
 static const struct rpc_method snapshots_methods[] = {
 	{ "Prepare", &SNAP(prepare_snapshot_request), &SNAP(prepare_snapshot_response), on_prepare,
 	  0 },

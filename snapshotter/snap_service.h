@@ -20,6 +20,7 @@ struct snap_service {
 	struct snap_dirs *dirs;
 	struct snap_mount_opts mount;
 	enum snap_mode mode;
+	bool is_strict; /* a layer we do not know is NOT_FOUND, even if containerd seems to know it */
 	bool is_sync_remove; /* directories are gone when Remove answers */
 	struct rpc_service snapshots, health;
 	const struct rpc_service *services[2]; /* for the server */
@@ -30,3 +31,5 @@ void snap_service_init(struct snap_service *s);
 
 /* Whether @key is that of an unpacking: ".../extract-… sha256:<64 hex>". */
 bool snap_service_is_extract_key(const char *key);
+/* Whether @name is one a layer has: "[NS/NUMBER/]sha256:<64 hex>[#NUMBER]". */
+bool snap_service_is_layer_name(const char *name);

@@ -315,6 +315,50 @@ int snap_store_add_layer(struct snap_store *st, const char *ref, const char *par
 	return r;
 }
 
+static void now_text(char out[32])
+{
+	time_t t = time(NULL);
+	struct tm tm;
+
+	gmtime_r(&t, &tm);
+	strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+static int do_take_up(struct cf_db_tx *tx, void *user, struct cf_err *err)
+{
+	struct change *c = user;
+	const char *name = c->in;
+	struct snap_record head = { .kind = SNAP_COMMITTED, .flags = SNAP_GUEST_PULL };
+	cf_cleanup(snap_labels_fini) struct snap_labels labels = { 0 };
+	char when[32];
+	bool exists;
+	int r = row_exists(tx, name, &exists, err);
+
+	if (r < 0 || exists)
+		return r;
+	now_text(when);
+	r = snap_labels_set(&labels, SNAP_LABEL_PROXY_MODE, "true", err);
+	if (r == 0)
+		r = snap_labels_set(&labels, SNAP_LABEL_TAKEN_UP, when, err);
+	if (r == 0)
+		r = next_id(tx, &head.id, err);
+	c->flag = true;
+	return r < 0 ? r : insert(tx, c, head, name, "", &labels, err);
+}
+
+int snap_store_take_up(struct snap_store *st, const char *name, bool *ret_is_new,
+                       struct cf_err *err)
+{
+	cf_cleanup(change_fini) struct change c = { .st = st, .in = name };
+	int r = check_key(name, "name", err);
+
+	if (r == 0)
+		r = cf_db_write_done(st->db, do_take_up, apply, &c, err);
+	if (r == 0)
+		*ret_is_new = c.flag;
+	return r;
+}
+
 /* ---- commit ---- */
 
 /* The parent that a commit brings with it, where the active one had none. */

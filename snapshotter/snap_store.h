@@ -105,6 +105,13 @@ cf_must_use int snap_store_add_layer(struct snap_store *st, const char *ref, con
                                      const struct snap_labels *labels, bool *ret_is_new,
                                      struct cf_err *err);
 
+/*
+ * Takes up a layer that containerd knows by @name and we do not (a state directory that was wiped):
+ * a committed record without parent, marked SNAP_LABEL_TAKEN_UP. One that is there is fine.
+ */
+cf_must_use int snap_store_take_up(struct snap_store *st, const char *name, bool *ret_is_new,
+                                   struct cf_err *err);
+
 struct snap_commit {
 	const char *key, *name;
 	const char *parent; /* "": as it is */

@@ -123,6 +123,16 @@ expect "it is read-only, devices allowed as asked" sh -c "grep ' $e2e_dir/target
 umount "$e2e_dir/target"
 expect "rm of the container's snapshot" sn rm ctr1
 
+# ---- the state is lost while containerd still knows its snapshots
+stage_stop snapshotter
+rm -rf "$state"
+snapshotter_start
+stage_wait 10 sn ls || true
+expect "pulling goes on after the state was lost" cri_pull "$stage_ip:$port/img:1" one
+expect "so does a container's snapshot" sn prepare ctr2 "$top"
+expect "and its mounts" sh -c "ctr -a '$e2e_dir/ctd/containerd.sock' -n k8s.io snapshots --snapshotter coffer mounts /mnt ctr2 | grep -q 'io.katacontainers.volume='"
+expect "rm of it" sn rm ctr2
+
 # ---- images go: what is known goes with them
 for i in 1 same config encrypted; do printf 'image { image: "%s" }' "$stage_ip:$port/img:$i" | cri Image/RemoveImage; done
 gone() { [ "$(sn ls | grep -c Committed)" = 0 ]; }

@@ -368,6 +368,29 @@ CF_TEST(daemon_provides_layers_without_having_them)
 	world_free(w);
 }
 
+CF_TEST(daemon_takes_up_again_what_was_lost_with_its_state)
+{
+	struct world *w = world_new("proxy");
+	struct cf_err err;
+	struct walk x;
+
+	EXPECT(kind_of(w, CHAIN_A) == 3); /* containerd asks for it by name: it knows it */
+	EXPECT_OK(prepare(w, "c", "k8s.io/7/" CHAIN_B, NULL, NULL, &err), &err);
+	cf_cleanup(cf_freep) char *m = mounts(w, "c", &err);
+
+	EXPECT(strstr(m, "io.katacontainers.volume="));
+	EXPECT_OK(list(w, "labels.\"coffer.resurrected\"", &x, &err), &err);
+	EXPECT(x.infos == 2);
+	EXPECT_FAILS(prepare(w, "x", "", layer_a, NULL, &err), CF_ALREADY_EXISTS);
+	EXPECT_OK(list(w, NULL, &x, &err), &err);
+	EXPECT(x.infos ==
+	       4); /* both, the container, and the layer that came anew under its own name */
+	/* Nothing of the kind for other names, nor for removal. */
+	EXPECT(kind_of(w, "k8s.io/7/abc") == 0 && kind_of(w, "sha256:12") == 0);
+	EXPECT_FAILS(drop(w, "k8s.io/9/" CHAIN_A, &err), CF_NOT_FOUND);
+	world_free(w);
+}
+
 CF_TEST(daemon_keeps_nothing_of_an_unpacking_without_labels)
 {
 	struct world *w = world_new("proxy");
