@@ -8,8 +8,10 @@
 #include "base/http.h"
 #include "base/loop.h"
 #include "proto/aa_client.h"
+#include "proto/cdh.pb-c.h"
 #include "proto/initdata.h"
 #include "proto/tcg_log.h"
+#include "proto/ttrpc.h"
 #include "tests/harness/swtpm.h"
 
 #define FAKETIME "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
@@ -28,7 +30,7 @@ struct rig {
 	char *dir, *url, *admin, *initdata_path, *initdata, *cmdline_path, *socket, *log;
 	struct cf_buf ca;
 	struct cf_http *http;
-	pid_t kbs, agent;
+	pid_t kbs, agent, imaged;
 };
 
 static pid_t spawn(const struct rig *rig, struct cf_strv *argv, bool in_2020)
@@ -241,6 +243,7 @@ static void rig_start(struct rig *rig)
 
 static void rig_stop(struct rig *rig)
 {
+	stop(&rig->imaged);
 	stop(&rig->agent);
 	stop(&rig->kbs);
 	swtpm_stop(&rig->tpm);
@@ -279,7 +282,76 @@ static int fetch(struct rig *rig, const char *uri, struct cf_err *err)
 	return r;
 }
 
+/* The guest's image service, configured by the owner's cdh.toml, on its own socket. */
+static char *imaged_start(struct rig *rig)
+{
+	cf_cleanup(cf_freep) char *bin = cf_test_bin("coffer-imaged");
+	cf_cleanup(cf_freep) char *config = cf_asprintf("%s/cdh.toml", rig->dir);
+	cf_cleanup(cf_freep) char *work = cf_asprintf("%s/work", rig->dir);
+	cf_cleanup(cf_freep) char *socket = cf_asprintf("%s/cdh.sock", rig->dir);
+	cf_cleanup(cf_freep) char *aa = cf_asprintf("unix://%s", rig->socket);
+	char *address = cf_asprintf("unix://%s", socket);
+	cf_cleanup(cf_strv_fini) struct cf_strv argv = { 0 };
+	struct cf_buf toml = { 0 };
+
+	cf_buf_printf(&toml, "[kbc]\nname = \"cc_kbc\"\nurl = \"%s\"\nkbs_cert = ", rig->url);
+	cf_toml_add_line(&toml, (const char *)rig->ca.data);
+	cf_buf_add_byte(&toml, '\n');
+	write_text(config, (const char *)toml.data);
+	cf_buf_fini(&toml);
+	strv_add_all(&argv, (const char *[]){ bin, "--config", config, "--listen", address, "--aa",
+	                                      aa, "--work-dir", work, NULL });
+	rig->imaged = spawn(rig, &argv, false);
+	wait_for(rig, rig->imaged, socket);
+	return address;
+}
+
+static int get_resource(const char *address, const char *uri, struct cf_buf *ret,
+                        struct cf_err *err)
+{
+	cf_cleanup(ttrpc_client_freep) struct ttrpc_client *client = NULL;
+	cf_cleanup(cf_freep) char *copy = cf_strdup(uri);
+	struct ttrpc_client_opts opts = { 0 };
+	Api__GetResourceRequest msg;
+	Api__GetResourceResponse *res = NULL;
+
+	api__get_resource_request__init(&msg);
+	msg.resourcepath = copy;
+
+	struct ttrpc_req req = { .service = "api.GetResourceService",
+		                 .method = "GetResource",
+		                 .msg = &msg.base,
+		                 .out = &api__get_resource_response__descriptor,
+		                 .timeout_ms = 30000 };
+
+	EXPECT_OK(ttrpc_client_dial(address, 5000, &opts, &client, err), err);
+	int r = ttrpc_call(client, &req, (ProtobufCMessage **)&res, err);
+	if (r < 0)
+		return r;
+	cf_buf_add(ret, res->resource.data, res->resource.len);
+	api__get_resource_response__free_unpacked(res, NULL);
+	return 0;
+}
+
 /* ---- tests ---- */
+
+/* The guest's two daemons and the owner's service, wire to wire, as in a pod. */
+CF_TEST(guest_image_service_gets_the_key_through_the_agent)
+{
+	struct cf_buf got = { 0 };
+	struct rig rig;
+	struct cf_err err;
+
+	rig_start(&rig);
+	boot(&rig, rig.initdata);
+	agent_start(&rig, true, false);
+	cf_cleanup(cf_freep) char *address = imaged_start(&rig);
+	EXPECT_OK(get_resource(address, "kbs:///default/key/web", &got, &err), &err);
+	EXPECT(cf_view_eq_str(cf_buf_view(&got), "the image key"));
+	cf_buf_wipe(&got);
+	EXPECT(get_resource(address, "kbs:///default/key/other", &got, &err) < 0);
+	rig_stop(&rig);
+}
 
 CF_TEST(guest_that_booted_as_approved_gets_its_key)
 {
