@@ -5,7 +5,9 @@
 #include "base/fd.h"
 #include "erofs/mount.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <linux/stat.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -69,12 +71,50 @@ static int check_present(const struct places *p, const struct pull_result *image
 	return 1;
 }
 
-static int make_dirs(const struct places *p, struct cf_err *err)
+/*
+ * Nobody tells us that a container is gone, but its bundle is gone with it: what it wrote is memory
+ * that the next one needs.
+ */
+static void sweep_one(const char *dir)
 {
+	cf_cleanup(cf_freep) char *owner = cf_asprintf("%s/bundle", dir);
+	struct cf_buf path = { 0 };
+
+	if (cf_read_file(owner, PATH_MAX, &path, NULL) == 0 && path.size > 0 &&
+	    !cf_view_has_nul(cf_buf_view(&path)) && access((const char *)path.data, F_OK) < 0 &&
+	    errno == ENOENT)
+		(void)!cf_rm_rf(dir, NULL);
+	cf_buf_fini(&path);
+}
+
+static void sweep(const char *work_dir)
+{
+	cf_cleanup(cf_freep) char *all = cf_asprintf("%s/overlay", work_dir);
+	DIR *d = opendir(all);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		cf_cleanup(cf_freep) char *dir = cf_asprintf("%s/%s", all, e->d_name);
+
+		if (e->d_name[0] != '.')
+			sweep_one(dir);
+	}
+	if (d)
+		closedir(d);
+}
+
+static int make_dirs(const struct places *p, const char *bundle, struct cf_err *err)
+{
+	cf_cleanup(cf_freep) char *owner = cf_asprintf("%s/bundle", p->overlay);
 	int r = cf_rm_rf(p->overlay, err); /* what an earlier container wrote is not ours to show */
 
+	/* The bundle first: a sweep of another pull must find it. */
+	if (r == 0)
+		r = cf_mkdir_p(bundle, 0755, err);
 	if (r == 0)
 		r = cf_mkdir_p(p->upper, 0755, err);
+	if (r == 0)
+		r = cf_write_file_atomic(owner, cf_view_str(bundle), 0600, err);
 	if (r == 0)
 		r = cf_mkdir_p(p->work, 0755, err);
 	if (r == 0)
@@ -119,6 +159,11 @@ static int mount_rootfs(const struct places *p, const struct pull_result *image,
 	r = adopt_root(p, err);
 	if (r == 0)
 		r = layer_mount_overlay(&opts, p->rootfs, err);
+	/* The overlay holds a mount of its own of what lies below: this one would only be left behind. */
+	if (r == 0)
+		r = layer_unmount(p->lower, err);
+	if (r == 0)
+		(void)!rmdir(p->lower);
 	return r;
 }
 
@@ -142,7 +187,8 @@ static void unmount_both(const struct places *p)
 	(void)!layer_unmount(p->lower, NULL);
 }
 
-static int make(const struct places *p, const struct pull_result *image, struct cf_err *err)
+static int make(const struct places *p, const struct pull_result *image, const char *bundle,
+                struct cf_err *err)
 {
 	int r = check_present(p, image, err);
 
@@ -151,7 +197,7 @@ static int make(const struct places *p, const struct pull_result *image, struct 
 	if (r < 0)
 		return r;
 	unmount_both(p); /* half a bundle of a process that died */
-	r = make_dirs(p, err);
+	r = make_dirs(p, bundle, err);
 	if (r == 0)
 		r = mount_rootfs(p, image, err);
 	if (r == 0)
@@ -167,7 +213,10 @@ int bundle_make(const struct pull_result *image, const char *path, const char *w
                 struct cf_err *err)
 {
 	struct places p = places_of(path, work_dir);
-	int r = make(&p, image, err);
+	int r;
+
+	sweep(work_dir);
+	r = make(&p, image, path, err);
 
 	places_fini(&p);
 	return r < 0 ? cf_wrap(err, r, "bundle %s", path) : 0;

@@ -336,6 +336,28 @@ static void *call_thread(void *arg)
 	return NULL;
 }
 
+CF_TEST(service_leaves_one_mount_and_frees_what_a_gone_container_wrote)
+{
+	struct fixture f = start(ACCEPT, NULL, NULL);
+	cf_cleanup(cf_freep) char *bundle = cf_asprintf("%s/b0", f.dir);
+	cf_cleanup(cf_freep) char *root = cf_asprintf("%s/b0/rootfs", f.dir);
+	cf_cleanup(cf_freep) char *overlay = cf_asprintf("%s/work/overlay", f.dir);
+	struct cf_err err;
+	cf_cleanup(cf_freep) char *digest = pull(&f, 0, 60000, &err);
+	struct stat st;
+
+	EXPECT(digest);
+	EXPECT(umount2(root, 0) == 0);
+	EXPECT_OK(cf_rm_rf(bundle, &err), &err); /* nothing else is mounted below it */
+	EXPECT(stat(overlay, &st) == 0 && st.st_nlink == 3);
+	cf_cleanup(cf_freep) char *second = pull(&f, 1, 60000, &err);
+
+	EXPECT(second);
+	EXPECT(stat(overlay, &st) == 0 && st.st_nlink == 3); /* the new one alone */
+	expect_bundle(&f, 1, "false");
+	stop(&f);
+}
+
 CF_TEST(service_joins_requests_that_are_the_same_also_after_the_first_caller_left)
 {
 	struct fixture f = start(ACCEPT, NULL, NULL);
