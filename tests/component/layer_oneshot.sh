@@ -51,10 +51,10 @@ if command -v zstd >/dev/null; then
   { printf '\x50\x2a\x4d\x18\x03\0\0\0abc'; head -c 100000 "$work/pax.tar" | zstd -q; tail -c +100001 "$work/pax.tar" | zstd -q; } >"$work/pax.frames.tar.zst"
 fi
 for blob in "$work"/*.tar "$work"/*.tar.*; do
-  "$bin/coffer" image layer "$blob" --out "$blob.erofs" >"$work/id" || fail "$blob"
+  "$bin/coffer" image layer "$blob" --no-sync --out "$blob.erofs" >"$work/id" || fail "$blob"
 done
 want=$(sha256sum <"$work/pax.tar" | cut -d' ' -f1)
-[ "$("$bin/coffer-imaged" --oneshot layer - --out "$work/again.erofs" <"$work/pax.tar.gz")" = "sha256:$want" ] || fail "diffID"
+[ "$("$bin/coffer-imaged" --oneshot layer - --no-sync --out "$work/again.erofs" <"$work/pax.tar.gz")" = "sha256:$want" ] || fail "diffID"
 for other in "$work"/pax.tar.*.erofs "$work"/pax.two-members.tar.gz.erofs "$work"/pax.frames*.erofs "$work/again.erofs"; do
   [ -e "$other" ] || continue
   cmp "$work/pax.tar.erofs" "$other" || fail "not the same bytes: $other"
@@ -71,7 +71,7 @@ if [ "$(id -u)" = 0 ] && grep -qw erofs /proc/filesystems || modprobe erofs 2>/d
   mkdir "$work/m"
   for tar in pax gnu gnu-sparse pax-sparse-0.0 pax-sparse-0.1 pax-sparse-1.0; do
     mkdir "$work/x"
-    tar --numeric-owner --xattrs -xpf "$work/$tar.tar" -C "$work/x"
+    tar --numeric-owner --xattrs -xpf "$work/$tar.tar" -C "$work/x" 2>/dev/null
     mount -t erofs -o ro,loop "$work/$tar.tar.erofs" "$work/m"; mounted=1
     diff <(list "$work/x") <(list "$work/m") || fail "$tar: the mounted tree differs"
     if [ $tar = pax ] && command -v getfattr >/dev/null; then
@@ -108,10 +108,10 @@ refuses 9 "bytes behind the gzip" "$work/junk.tar.gz"
 refuses 9 "noise" "$work/noise"
 refuses 9 "another diffID" "$work/pax.tar" --diff-id "sha256:$(printf '0%.0s' $(seq 1 64))"
 refuses 2 "no such option" "$work/pax.tar" --nonsense
-head -c 600M /dev/zero | gzip -9 >"$work/bomb.gz" 2>/dev/null
+head -c 150M /dev/zero | gzip -6 >"$work/bomb.gz" 2>/dev/null
 refuses 9 "zeroes behind the end are no layer of names, but are hashed" "$work/bomb.gz" --diff-id "sha256:$(printf '0%.0s' $(seq 1 64))"
 if command -v zstd >/dev/null; then
-  head -c 900M /dev/zero | zstd -q -19 >"$work/bomb.zst"
+  head -c 200M /dev/zero | zstd -q -3 >"$work/bomb.zst"
   refuses 20 "a bomb" "$work/bomb.zst"
 fi
 echo "ok: what is refused leaves nothing behind"
