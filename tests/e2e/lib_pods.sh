@@ -96,17 +96,26 @@ pods_pid_gone() { ! kill -0 "$1" 2>/dev/null; }
 pods_processes() { pgrep -f "$pods_dir/s/|$pods_dir/ctd/containerd.sock -publish" || true; }
 pods_no_process() { [ -z "$(pods_processes)" ]; }
 pods_links() { stage_in ip -o link show | grep -cE ': (cftap|cfbr|veth)' || true; }
+pods_no_link() { [ "$(pods_links)" = 0 ]; } # the kernel takes a namespace's links away in its own time
 pods_no_dir() { [ -z "$(ls "$pods_dir/s/k8s.io" 2>/dev/null)" ]; }
-pods_no_netns() { ! ls /run/netns 2>/dev/null | grep -qxF "${pods_netns:-none-was-seen}"; }
 pods_bundles() { ls "$pods_dir/ctd/state/io.containerd.runtime.v2.task/k8s.io" 2>/dev/null | wc -l; }
+# Sockets of shims that nobody serves any more.
+pods_dead_sockets() {
+	local s
+	for s in /run/containerd/s/*; do
+		[ -S "$s" ] && [ "$s" -nt "$pods_dir/shim.toml" ] || continue
+		ss -xlH src "$s" 2>/dev/null | grep -q . || echo "$s"
+	done
+}
 pods_no_bundle() { [ "$(pods_bundles)" = 0 ]; }
 
 pods_nothing_left() {
 	stage_wait 10 pods_no_process || true
 	expect_eq "no process of a pod is left" "$(pods_processes)" ""
 	expect "no directory of a pod is left" stage_wait 5 pods_no_dir
-	expect_eq "no link of a pod is left" "$(pods_links)" 0
+	expect "no link of a pod is left" stage_wait 10 pods_no_link
 	expect "no bundle is left" stage_wait 5 pods_no_bundle
+	expect_eq "no dead socket is left" "$(pods_dead_sockets)" ""
 }
 
 # The guest image of this build, made when it is not there or older than its programs.

@@ -8,6 +8,7 @@
 #include "proto/containerd_bootstrap.pb-c.h"
 #include "proto/rpc.h"
 #include "vmm-glue/shim/bundle.h"
+#include "vmm-glue/shim/vmm.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -126,7 +127,8 @@ static int read_input(struct cf_buf *ret, struct cf_err *err)
 static int spawn_daemon(const struct shim_args *args, const char *group, const char *socket_path,
                         int listener, struct cf_err *err)
 {
-	const char *argv[] = { "/proc/self/exe",
+	cf_cleanup(cf_freep) char *self = vmm_self();
+	const char *argv[] = { self,
 		               "-namespace",
 		               args->ns,
 		               "-id",

@@ -68,6 +68,7 @@ static void unmount_rootfs(const char *bundle)
 		;
 }
 
+/* The socket of a shim that is gone; one that answers serves other containers of the pod. */
 static void unlink_socket(const char *bundle)
 {
 	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/address", bundle);
@@ -78,8 +79,12 @@ static void unlink_socket(const char *bundle)
 	if (cf_read_file(path, PATH_MAX, &text, &ignored) == 0 && text.size &&
 	    !cf_view_has_nul(cf_buf_view(&text)))
 		socket = cf_after((const char *)text.data, "unix://");
-	if (socket)
-		(void)!unlink(socket);
+	if (socket) {
+		cf_cleanup(cf_closep) int fd = cf_connect_unix(socket, &ignored);
+
+		if (fd < 0)
+			(void)!unlink(socket);
+	}
 	cf_buf_fini(&text);
 }
 
@@ -117,8 +122,8 @@ int delete_run(const struct shim_args *args, struct cf_err *err)
 		r = sandbox_reap(dir, err);
 		if (r < 0)
 			return r;
-		unlink_socket(bundle);
 	}
+	unlink_socket(bundle);
 	unmount_rootfs(bundle);
 	return answer(err);
 }
