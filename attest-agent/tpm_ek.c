@@ -267,17 +267,24 @@ void aa_tpm_ek_fini(struct aa_tpm_ek *ek)
 	*ek = (struct aa_tpm_ek){ 0 };
 }
 
-int aa_tpm_ek(struct aa_tpm *t, struct aa_tpm_ek *ret, struct cf_err *err)
+int aa_tpm_ek_at(struct aa_tpm *t, uint32_t index, struct aa_tpm_ek *ret, struct cf_err *err)
 {
 	struct aa_tpm_ek ek = { 0 };
 
 	t->ek_index = 0;
-	for (size_t i = 0; i < CF_ARRAY_LEN(rows) && !t->ek_index; i++)
-		if (try_index(t, rows[i].index, &ek.cert, err))
-			t->ek_index = rows[i].index;
-	if (!t->ek_index)
+	if (!row_of(index) || !try_index(t, index, &ek.cert, err))
 		return AA_TPM_E_NO_EK;
+	t->ek_index = index;
 	read_chain(t, &ek);
 	*ret = ek;
 	return 0;
+}
+
+int aa_tpm_ek(struct aa_tpm *t, struct aa_tpm_ek *ret, struct cf_err *err)
+{
+	int r = AA_TPM_E_NO_EK;
+
+	for (size_t i = 0; r == AA_TPM_E_NO_EK && i < CF_ARRAY_LEN(rows); i++)
+		r = aa_tpm_ek_at(t, rows[i].index, ret, err);
+	return r;
 }

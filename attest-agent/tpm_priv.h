@@ -13,7 +13,6 @@ struct aa_tpm {
 	uint32_t ak; /* ESYS_TR; 0xfff is none */
 	struct cf_buf ak_tpm2b, ak_spki;
 	uint32_t ek_index; /* NV index of the certificate that fitted; 0: none yet */
-	bool ek_sought;
 };
 
 /* "what: text of the response code". */
@@ -26,4 +25,7 @@ cf_must_use int aa_tpm_make_ek(struct aa_tpm *t, uint32_t index, uint32_t *ret_t
                                struct cf_buf *ret_public, struct cf_err *err);
 /* True: its template wants a PolicySecret(endorsement) session; else the empty password. */
 bool aa_tpm_ek_wants_policy(uint32_t index);
+/* As aa_tpm_ek(), of this index alone. */
+cf_must_use int aa_tpm_ek_at(struct aa_tpm *t, uint32_t index, struct aa_tpm_ek *ret,
+                             struct cf_err *err);
 void aa_tpm_flush(struct aa_tpm *t, uint32_t *tr); /* sets *tr to none */

@@ -68,7 +68,8 @@ static inline bool swtpm_port_is_free(uint16_t port)
 	return is_free;
 }
 
-static inline bool swtpm_answers(uint16_t port)
+/* False: it ended, or is silent for seconds (then it is ended). */
+static inline bool swtpm_answers(pid_t pid, uint16_t port)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET,
 		                 .sin_port = htons(port),
@@ -79,14 +80,18 @@ static inline bool swtpm_answers(uint16_t port)
 		bool there = connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
 
 		close(fd);
+		if (waitpid(pid, NULL, WNOHANG) == pid)
+			return false;
 		if (there)
 			return true;
 		poll(NULL, 0, 10);
 	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
 	return false;
 }
 
-static inline void swtpm_power_on(struct swtpm *t)
+static inline bool swtpm_try_power_on(struct swtpm *t)
 {
 	for (int i = 0; i < 100; i++) {
 		t->port = (uint16_t)(20000 +
@@ -108,9 +113,20 @@ static inline void swtpm_power_on(struct swtpm *t)
 		       server, "--ctrl", ctrl, "--flags", "not-need-init,startup-clear", NULL);
 		_exit(127);
 	}
-	EXPECT(swtpm_answers(t->port + 1));
+	if (!swtpm_answers(t->pid, t->port + 1))
+		return false;
 	free(t->address);
 	t->address = cf_asprintf("swtpm:host=127.0.0.1,port=%u", t->port);
+	return true;
+}
+
+/* Somebody else may take a port between our look and swtpm's bind: then another one. */
+static inline void swtpm_power_on(struct swtpm *t)
+{
+	for (int i = 0; i < 5; i++)
+		if (swtpm_try_power_on(t))
+			return;
+	EXPECT(!"swtpm does not start");
 }
 
 static inline void swtpm_power_off(struct swtpm *t)

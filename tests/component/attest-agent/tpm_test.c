@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The TPM door against a software TPM: quotes, certificates, credentials, PCRs. */
-#include "attest-agent/tpm.h"
+#include "attest-agent/tpm_priv.h"
 #include "proto/tpm2.h"
 #include "tests/harness/swtpm.h"
 
@@ -191,6 +191,61 @@ CF_TEST(tpm_still_quotes_after_its_machine_was_killed_often)
 		waitpid(sw.pid, NULL, 0);
 		swtpm_power_on(&sw);
 	}
+	swtpm_stop(&sw);
+}
+
+/* swtpm certifies an RSA and a P-384 key: the second's template takes a password instead of a policy. */
+CF_TEST(tpm_opens_credentials_with_each_kind_of_certified_key)
+{
+	static const uint32_t indices[] = { 0x01c00002, 0x01c00016 };
+	struct swtpm sw = swtpm_start();
+
+	for (size_t i = 0; i < CF_ARRAY_LEN(indices); i++) {
+		cf_cleanup(aa_tpm_closep) struct aa_tpm *t = open_tpm(&sw, AA_TPM_AK_RSA);
+		cf_cleanup(cf_secret_freep) struct cf_secret *got = NULL;
+		struct cf_buf blob = { 0 }, secret = { 0 };
+		struct aa_tpm_ek ek = { 0 };
+		struct cf_view ak, spki;
+		struct cf_err err;
+
+		EXPECT_OK(aa_tpm_ak_public(t, &ak, &spki, &err), &err);
+		EXPECT_INT(aa_tpm_ek_at(t, indices[i], &ek, &err), 0);
+		make_credential(&ek, ak, "a credential of thirty-two bytes", &blob, &secret);
+		EXPECT_OK(aa_tpm_activate(t, cf_buf_view(&blob), cf_buf_view(&secret), &got, &err),
+		          &err);
+		EXPECT(cf_view_eq_str(cf_secret_view(got), "a credential of thirty-two bytes"));
+		blob.data[10] ^= 1;
+		got = cf_secret_free(got);
+		EXPECT_FAILS(
+			aa_tpm_activate(t, cf_buf_view(&blob), cf_buf_view(&secret), &got, &err),
+			CF_PERMISSION_DENIED);
+		aa_tpm_ek_fini(&ek);
+		cf_buf_fini(&blob);
+		cf_buf_fini(&secret);
+	}
+	swtpm_stop(&sw);
+}
+
+CF_TEST(tpm_without_a_certificate_says_so_and_still_quotes)
+{
+	struct swtpm sw = swtpm_start();
+
+	swtpm_power_off(&sw);
+	cf_cleanup(cf_freep) char *state = cf_asprintf("%s/state", sw.dir);
+	char *argv[] = { "swtpm_setup", "--tpm2", "--tpmstate", state,       "--overwrite",
+		         "--pcr-banks", "sha256", "--logfile",  "/dev/null", NULL };
+	EXPECT_INT(swtpm_run(argv), 0);
+	swtpm_power_on(&sw);
+
+	cf_cleanup(aa_tpm_closep) struct aa_tpm *t = open_tpm(&sw, AA_TPM_AK_ECC);
+	struct aa_tpm_quote q = { 0 };
+	struct aa_tpm_ek ek = { 0 };
+	struct cf_err err;
+
+	EXPECT_INT(aa_tpm_ek(t, &ek, &err), AA_TPM_E_NO_EK);
+	EXPECT_OK(aa_tpm_quote(t, cf_view_str("x"), &q, &err), &err);
+	aa_tpm_quote_fini(&q);
+	t = aa_tpm_close(t);
 	swtpm_stop(&sw);
 }
 
