@@ -57,6 +57,7 @@ struct cf_httpd {
 	struct evconnlistener *listener;
 	struct conn *conns;
 	unsigned count;
+	size_t bodies; /* bytes promised by the requests that connections hold */
 	uint16_t port;
 	bool draining;
 };
@@ -138,14 +139,26 @@ static void req_free(struct cf_httpd_req *req)
 	free(req);
 }
 
+/* Takes the request off its connection, and its body off the budget. */
+static struct cf_httpd_req *detach(struct conn *c)
+{
+	struct cf_httpd_req *req = c->req;
+
+	if (req)
+		c->h->bodies -= (size_t)req->head.content_length;
+	c->req = NULL;
+	return req;
+}
+
 static void conn_free(struct conn *c)
 {
 	struct cf_httpd *h = c->h;
+	struct cf_httpd_req *req = detach(c);
 
-	if (c->req && c->state == CONN_BODY)
-		req_free(c->req); /* no handler has it yet */
-	else if (c->req)
-		c->req->conn = NULL; /* its handler answers into nothing */
+	if (req && c->state == CONN_BODY)
+		req_free(req); /* no handler has it yet */
+	else if (req)
+		req->conn = NULL; /* its handler answers into nothing */
 	if (c->prev)
 		c->prev->next = c->next;
 	else
@@ -305,6 +318,12 @@ static void read_head(struct conn *c)
 		refuse(c, 413, "the body is too long for this path");
 		return;
 	}
+	if (req->head.content_length > c->h->opts.bodies_max - c->h->bodies) {
+		req_free(req);
+		refuse(c, 503, "too many bodies at once: try again");
+		return;
+	}
+	c->h->bodies += (size_t)req->head.content_length;
 	bufferevent_setwatermark(c->bev, EV_READ, 0,
 	                         (size_t)req->head.content_length + c->h->opts.head_max + 1);
 	memcpy(req->peer, c->peer, sizeof(req->peer));
@@ -399,10 +418,10 @@ static void on_deadline(void *arg)
 	struct conn *c = arg;
 
 	if (c->state == CONN_HEAD || c->state == CONN_BODY) {
-		if (c->req) {
-			req_free(c->req);
-			c->req = NULL;
-		}
+		struct cf_httpd_req *req = detach(c);
+
+		if (req)
+			req_free(req);
 		refuse(c, 408, "the request did not come to its end");
 		return;
 	}
@@ -536,6 +555,8 @@ int cf_httpd_new(struct cf_loop *loop, const struct cf_httpd_opts *opts, struct 
 	h->key_path = cf_strdup(opts->key_path);
 	if (!h->opts.head_max)
 		h->opts.head_max = CF_HTTPD_HEAD_MAX;
+	if (!h->opts.bodies_max)
+		h->opts.bodies_max = CF_HTTPD_BODIES_MAX;
 	if (!h->opts.connections_max)
 		h->opts.connections_max = CF_HTTPD_CONNECTIONS_MAX;
 	if (!h->opts.head_ms)
@@ -618,7 +639,7 @@ void cf_httpd_reply(struct cf_httpd_req *req, unsigned status, const char *type,
 	struct conn *c = req->conn;
 
 	if (c) {
-		c->req = NULL;
+		detach(c);
 		write_answer(c, status, type, headers, body,
 		             cf_view_eq_str(req->head.method, "HEAD"));
 	}

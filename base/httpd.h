@@ -15,6 +15,7 @@
 
 #define CF_HTTPD_HEAD_MAX        (256u << 10) /* bytes; tokens with event logs are long */
 #define CF_HTTPD_BODY_MAX        (2u << 20)   /* where the handler's limit function says nothing */
+#define CF_HTTPD_BODIES_MAX      (256u << 20) /* bytes of all bodies that are being read or handled */
 #define CF_HTTPD_CONNECTIONS_MAX 4096u
 #define CF_HTTPD_HEAD_MS         10000 /* from a request's first byte to its empty line, TLS included */
 #define CF_HTTPD_BODY_MS         60000
@@ -30,6 +31,7 @@ struct cf_httpd_opts {
 	uint16_t port;                    /* 0: a free one */
 	const char *cert_path, *key_path; /* PEM; both NULL: plain HTTP */
 	size_t head_max;                  /* 0: CF_HTTPD_HEAD_MAX */
+	size_t bodies_max;                /* 0: CF_HTTPD_BODIES_MAX */
 	unsigned connections_max;         /* 0: CF_HTTPD_CONNECTIONS_MAX */
 	unsigned head_ms, idle_ms;        /* 0: the limits above */
 	/* Bytes a body may have on this route; NULL: CF_HTTPD_BODY_MAX. Asked before it is read. */

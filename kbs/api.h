@@ -20,10 +20,13 @@ struct kbs {
 	struct kbs_counters counters;
 };
 
+#define KBS_BODY_SMALL (256u << 10) /* a Request with its certificates */
+#define KBS_BODY_LARGE SIZE_MAX     /* as configured */
+
 struct kbs_route {
 	const char *method, *path; /* a path that ends in '/' is a prefix */
 	bool is_admin;
-	bool has_body;
+	size_t body_max; /* bytes; 0: takes none; never over the configured payload limit */
 	void (*begin)(struct kbs_call *c); /* each may be NULL */
 	void (*work)(struct kbs_call *c);
 	void (*end)(struct kbs_call *c);

@@ -500,10 +500,10 @@ static void metrics_begin(struct kbs_call *c)
 }
 
 const struct kbs_route kbs_guest_routes[] = {
-	{ "POST", "/kbs/v0/auth", false, true, auth_begin, auth_work, auth_end },
-	{ "POST", "/kbs/v0/attest", false, true, attest_begin, attest_work, attest_end },
-	{ "GET", "/kbs/v0/resource/", false, false, resource_begin, resource_work, resource_end },
-	{ "GET", "/healthz", false, false, health_begin, NULL, NULL },
-	{ "GET", "/metrics", false, false, metrics_begin, NULL, NULL },
+	{ "POST", "/kbs/v0/auth", false, KBS_BODY_SMALL, auth_begin, auth_work, auth_end },
+	{ "POST", "/kbs/v0/attest", false, KBS_BODY_LARGE, attest_begin, attest_work, attest_end },
+	{ "GET", "/kbs/v0/resource/", false, 0, resource_begin, resource_work, resource_end },
+	{ "GET", "/healthz", false, 0, health_begin, NULL, NULL },
+	{ "GET", "/metrics", false, 0, metrics_begin, NULL, NULL },
 	{ 0 },
 };

@@ -292,7 +292,7 @@ size_t kbs_body_max(const struct kbs *k, struct cf_view method, struct cf_view p
 	bool is_path;
 	const struct kbs_route *r = find_route(method, path, &rest, &is_path);
 
-	return r && r->has_body ? k->config.payload_max : 0;
+	return r ? CF_MIN(r->body_max, k->config.payload_max) : 0;
 }
 
 void kbs_call_begin(struct kbs *k, struct kbs_call *c)

@@ -315,6 +315,31 @@ CF_TEST(httpd_holds_its_number_of_connections)
 	stop(&s);
 }
 
+CF_TEST(httpd_holds_its_budget_of_bodies)
+{
+	static const char half[] = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 600\r\n\r\n";
+	cf_cleanup(cf_buf_fini) struct cf_buf out = { 0 }, again = { 0 };
+	struct server s;
+	struct cf_err err;
+
+	start(&s, (struct cf_httpd_opts){ .bodies_max = 1000 });
+	for (int i = 0; i < 3; i++) { /* what a connection held is given back when it ends */
+		int first = dial(&s);
+
+		cf_buf_reset(&out);
+		EXPECT_OK(cf_write_all(first, cf_view_str(half), &err), &err);
+		exchange(&s, cf_view_str("GET /y HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+		         NULL, &out); /* by now the first head was read */
+		cf_buf_reset(&out);
+		exchange(&s, cf_view_str(half), NULL, &out);
+		EXPECT(cf_starts_with((char *)out.data, "HTTP/1.1 503 "));
+		close(first);
+		exchange(&s, cf_view_str("GET /z HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+		         NULL, &again);
+	}
+	stop(&s);
+}
+
 /* ---- TLS ---- */
 
 static void write_files(const char *dir, char **cert, char **key)
