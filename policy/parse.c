@@ -380,12 +380,17 @@ static struct rule *parse_else(struct parser *p, const struct rule *first)
 		return NULL;
 	}
 	parser_span_end(p, &r->span);
-	if (is_else(p)) {
-		r->els = parse_else(p, first);
-		if (!r->els)
-			return NULL;
-	}
 	return r;
+}
+
+static bool parse_elses(struct parser *p, struct rule *r)
+{
+	for (struct rule *last = r; is_else(p); last = last->els) {
+		last->els = parse_else(p, r);
+		if (!last->els)
+			return false;
+	}
+	return true;
 }
 
 static bool add_rule(struct parser *p, struct rule *r)
@@ -461,10 +466,8 @@ static bool parse_rule(struct parser *p)
 	r->body = parse_rule_body(p, has_if);
 	if (!r->body || !add_rule(p, r))
 		return false;
-	if (is_else(p)) {
-		r->els = parse_else(p, r);
-		return r->els != NULL;
-	}
+	if (is_else(p))
+		return parse_elses(p, r);
 	return !is_braced || parse_chain(p, r);
 }
 

@@ -225,6 +225,8 @@ static struct lit *parse_operand(struct parser *p)
 
 static struct lit *join(struct parser *p, enum lit_kind kind, struct lit *a, struct lit *b)
 {
+	if (++p->joins > POLICY_NEST_MAX)
+		return parser_bad(p, "more than %u and, or", POLICY_NEST_MAX);
 	struct lit *l = ARENA_NEW(p->arena, struct lit);
 
 	l->kind = (uint8_t)kind;
@@ -250,6 +252,7 @@ static struct lit *parse_and(struct parser *p)
 
 struct lit *parse_literal(struct parser *p)
 {
+	unsigned joins = p->joins;
 	struct lit *l = parse_and(p);
 
 	while (l && p->has_or && parser_take_word(p, "or")) {
@@ -257,6 +260,7 @@ struct lit *parse_literal(struct parser *p)
 
 		l = right ? join(p, LIT_OR, l, right) : NULL;
 	}
+	p->joins = joins;
 	return p->failed ? NULL : l;
 }
 

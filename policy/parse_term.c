@@ -22,16 +22,18 @@ void parser_arg_add(struct parser *p, struct term *t, struct term *arg, uint32_t
 		t->args[t->arg_count++] = arg;
 }
 
-static struct term *call2(struct parser *p, const char *name, struct term *a, struct term *b,
-                          struct loc loc)
+static struct term *call2(struct parser *p, const char *name, struct term *a, struct term *b)
 {
 	uint32_t cap = 0;
 
 	if (!a || !b)
 		return NULL;
+	if (CF_MAX(a->height, b->height) >= POLICY_NEST_MAX)
+		return parser_bad(p, "more than %u operators in a row", POLICY_NEST_MAX);
 	struct term *t = parser_term_new(p, TERM_CALL);
+	t->height = (uint16_t)(1 + CF_MAX(a->height, b->height));
 	t->name = cf_view_str(name);
-	t->loc = loc;
+	t->loc = a->loc;
 	t->is_infix = true;
 	t->span.at = a->span.at;
 	parser_span_end(p, &t->span);
@@ -69,12 +71,10 @@ static struct term *parse_level(struct parser *p, unsigned level, enum stop stop
 		return parse_term(p);
 	struct term *left = parse_level(p, level + 1, stop);
 	while (left && (name = operator_here(p, level))) {
-		struct loc loc = parser_tok(p)->loc;
-
 		if (stop == STOP_AT_OR && parser_is(p, TOK_OR))
 			break;
 		p->at++;
-		left = call2(p, name, left, parse_level(p, level + 1, stop), loc);
+		left = call2(p, name, left, parse_level(p, level + 1, stop));
 	}
 	return left;
 }
@@ -91,10 +91,8 @@ static struct term *parse_relation(struct parser *p, enum stop stop)
 static struct term *parse_membership(struct parser *p, struct term *left, enum stop stop)
 {
 	while (left && parser_is_word(p, "in")) {
-		struct loc loc = parser_tok(p)->loc;
-
 		p->at++;
-		left = call2(p, "internal.member_2", left, parse_relation(p, stop), loc);
+		left = call2(p, "internal.member_2", left, parse_relation(p, stop));
 	}
 	return left;
 }
@@ -107,13 +105,12 @@ struct term *parse_expr_in_list(struct parser *p)
 /* key, value in xs */
 static struct term *parse_member_3(struct parser *p, struct term *key)
 {
-	struct loc loc = parser_tok(p)->loc;
 	uint32_t cap = 2;
 
 	struct term *val = parse_relation(p, STOP_NOWHERE);
 	if (!val || !parser_take_word(p, "in"))
 		return parser_bad(p, "unexpected comma");
-	struct term *t = call2(p, "internal.member_3", key, val, loc);
+	struct term *t = call2(p, "internal.member_3", key, val);
 	cap = t ? 4 : 0;
 	struct term *xs = parse_relation(p, STOP_NOWHERE);
 	if (!t || !xs)

@@ -14,6 +14,7 @@ struct parser {
 	unsigned words; /* active WORD_* */
 	bool has_not, has_and, has_or;
 	unsigned depth, backtracks;
+	unsigned joins; /* of and, or, in the literal at hand */
 	int failed; /* negative once something was wrong: the first error stays */
 	struct parse_fault *fault;
 	struct cf_err *err;

@@ -383,6 +383,8 @@ static bool read_int(struct printer *p, int *ret)
 			n = FIELD_MAX;
 		}
 	}
+	if (is_big) /* as Go: the rest of the format is given up */
+		p->pos = p->fmt.size;
 	*ret = n;
 	return any && !is_big;
 }
