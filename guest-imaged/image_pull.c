@@ -168,7 +168,7 @@ static int prepare_layer(struct pull *p, size_t i, struct cf_err *err)
 	int r = oci_layer_type_parse(l->desc->media_type, &l->type, err);
 
 	if (r == 0)
-		r = pull_layer_is_stored(l->store_dir, &l->diff_id, &stored, err);
+		r = pull_layer_is_stored(l, &stored, err);
 	/* All keys before the first byte: an owner who says no is heard before a gigabyte came. */
 	if (r == 0 && l->type.encrypted && !stored)
 		r = ocicrypt_unwrap(l->desc, &p->env->keys, &l->crypt, err);

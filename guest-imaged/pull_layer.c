@@ -18,16 +18,30 @@ void pull_layer_fini(struct pull_layer *l)
 	*l = (struct pull_layer){ .done_fd = -1, .stop_fd = -1 };
 }
 
-int pull_layer_is_stored(const char *store_dir, const struct oci_digest *diff_id, bool *ret,
-                         struct cf_err *err)
+static char *decrypted_mark(const struct pull_layer *l)
 {
+	return cf_asprintf("%s/%s.decrypted", l->lock_dir, oci_digest_hex(&l->diff_id));
+}
+
+int pull_layer_is_stored(const struct pull_layer *l, bool *ret, struct cf_err *err)
+{
+	cf_cleanup(cf_freep) char *mark = decrypted_mark(l);
 	cf_cleanup(cf_closep) int fd = -1;
-	int r = layer_store_find(store_dir, cf_view_str(diff_id->text), &fd, err);
+	int r = layer_store_find(l->store_dir, cf_view_str(l->diff_id.text), &fd, err);
 
 	if (r < 0)
 		return r;
-	*ret = r == 0;
+	*ret = r == 0 && (!l->type.encrypted || access(mark, F_OK) == 0);
 	return 0;
+}
+
+/* Still under the layer's lock. */
+static int mark_decrypted(const struct pull_layer *l, struct cf_err *err)
+{
+	cf_cleanup(cf_freep) char *mark = decrypted_mark(l);
+	cf_cleanup(cf_closep) int fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	return fd < 0 ? cf_fail_errno(err, errno, "%s", mark) : 0;
 }
 
 /*
@@ -113,6 +127,8 @@ static int pump(struct pull_layer *l, struct flow *f, struct cf_err *err)
 		r = layer_pipeline_finish(f->pipeline, &result, err);
 	if (r == 0)
 		r = layer_pipeline_publish(f->pipeline, NULL, err);
+	if (r == 0 && f->cipher)
+		r = mark_decrypted(l, err);
 	if (r < 0)
 		return r;
 	l->image_bytes = result.image_bytes;
@@ -154,7 +170,7 @@ static int run(struct pull_layer *l, struct cf_err *err)
 	int r = lock_layer(l, &lock, err);
 
 	if (r == 0)
-		r = pull_layer_is_stored(l->store_dir, &l->diff_id, &l->is_reused, err);
+		r = pull_layer_is_stored(l, &l->is_reused, err);
 	if (r < 0 || l->is_reused)
 		return r;
 	return build(l, err);

@@ -29,7 +29,10 @@ struct pull_layer {
 
 /* The job: for cf_work_add(), or to be called. */
 void pull_layer_run(void *layer);
-/* True when the store has this diffID: nothing needs to be fetched, and no key. */
-cf_must_use int pull_layer_is_stored(const char *store_dir, const struct oci_digest *diff_id,
-                                     bool *ret, struct cf_err *err);
+/*
+ * True when nothing needs to be fetched, and no key. A layer that claims to be encrypted must have
+ * come out of a decryption here: otherwise a manifest could call a layer encrypted that somebody
+ * brought in clear before, and nobody would have checked.
+ */
+cf_must_use int pull_layer_is_stored(const struct pull_layer *l, bool *ret, struct cf_err *err);
 void pull_layer_fini(struct pull_layer *l);

@@ -11,50 +11,18 @@
 #include "proto/ocicrypt.h"
 #include "proto/ttrpc.h"
 #include "tests/harness/fake_http.h"
+#include "tests/harness/tar_make.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-#define TAR_BLOCK 512
-#define ACCEPT    "{\\\"default\\\":[{\\\"type\\\":\\\"insecureAcceptAnything\\\"}]}"
-#define REJECT    "{\\\"default\\\":[{\\\"type\\\":\\\"reject\\\"}]}"
-#define KID       "kbs:///a/b/c"
+#define ACCEPT "{\\\"default\\\":[{\\\"type\\\":\\\"insecureAcceptAnything\\\"}]}"
+#define REJECT "{\\\"default\\\":[{\\\"type\\\":\\\"reject\\\"}]}"
+#define KID    "kbs:///a/b/c"
 
 /* ---- an image ---- */
-
-static void put_octal(char *field, size_t digits, size_t value)
-{
-	for (size_t i = digits; i > 0; i--, value /= 8)
-		field[i - 1] = (char)('0' + value % 8);
-}
-
-static void add_tar_file(struct cf_buf *tar, const char *name, const char *content)
-{
-	char h[TAR_BLOCK] = { 0 };
-	size_t sum = 0;
-
-	memcpy(h, name, strlen(name));
-	put_octal(h + 100, 7, 0644);
-	put_octal(h + 108, 7, 0);
-	put_octal(h + 116, 7, 0);
-	put_octal(h + 124, 11, strlen(content));
-	put_octal(h + 136, 11, 1000000000);
-	memset(h + 148, ' ', 8);
-	h[156] = '0';
-	memcpy(h + 257,
-	       "ustar\0"
-	       "00",
-	       8);
-	for (size_t i = 0; i < sizeof(h); i++)
-		sum += (unsigned char)h[i];
-	put_octal(h + 148, 6, sum);
-	h[154] = '\0';
-	cf_buf_add(tar, h, sizeof(h));
-	cf_buf_add_str(tar, content);
-	cf_buf_add_zero(tar, (TAR_BLOCK - strlen(content) % TAR_BLOCK) % TAR_BLOCK);
-}
 
 struct image {
 	struct cf_buf layer, config, manifest;
@@ -104,9 +72,9 @@ static void image_make(struct image *im, const uint8_t *kek)
 	struct oci_descriptor layer = { 0 };
 
 	*im = (struct image){ 0 };
-	add_tar_file(&im->layer, "hello", "content");
-	add_tar_file(&im->layer, "etc/passwd", "root:x:0:0::/:/x\napp:x:7:8::/:/x\n");
-	cf_buf_add_zero(&im->layer, 2 * TAR_BLOCK);
+	tar_add_file(&im->layer, "hello", "content");
+	tar_add_file(&im->layer, "etc/passwd", "root:x:0:0::/:/x\napp:x:7:8::/:/x\n");
+	tar_end(&im->layer);
 	oci_digest_of(cf_buf_view(&im->layer), &im->diff_id);
 	if (kek)
 		encrypt(im, kek, &layer.annotations);
