@@ -602,6 +602,63 @@ CF_TEST(shim_killed_leaves_nothing_behind_delete)
 	world_free(w);
 }
 
+static int resize(struct world *w, char *id, char *exec, uint32_t width, struct cf_err *err)
+{
+	Containerd__Task__V2__ResizePtyRequest req = CONTAINERD__TASK__V2__RESIZE_PTY_REQUEST__INIT;
+
+	req.id = id;
+	req.exec_id = exec;
+	req.width = width;
+	req.height = 24;
+	return call(w, "ResizePty", &req.base, NULL, NULL, err);
+}
+
+CF_TEST(shim_remembers_a_terminals_size_until_it_runs)
+{
+	struct world *w = world_new("sandbox", "\"wait\"");
+	char pod[] = "pod1", exec[] = "e1";
+	struct cf_err err = { .code = CF_OK };
+	struct cf_buf log;
+
+	EXPECT_OK(create(w, pod, w->bundle, NULL, NULL, &err), &err);
+	EXPECT_OK(start(w, pod, NULL, &err), &err);
+	EXPECT_OK(exec_add(w, pod, exec, "\"wait\"", NULL, NULL, true, &err), &err);
+	EXPECT_OK(resize(w, pod, exec, 80, &err), &err); /* asked for before Start */
+	EXPECT_OK(start(w, pod, exec, &err), &err);
+	EXPECT_OK(resize(w, pod, exec, 132, &err), &err);
+	EXPECT_OK(kill_task(w, pod, exec, SIGKILL, &err), &err);
+	EXPECT_INT(wait_task(w, pod, exec, &err), 137);
+	EXPECT_OK(kill_task(w, pod, NULL, SIGKILL, &err), &err);
+	EXPECT_INT(wait_task(w, pod, NULL, &err), 137);
+	log = cf_test_read(w->agent_log);
+	EXPECT(strstr((char *)log.data, "TtyWinResize 80x24\nTtyWinResize 132x24\n"));
+	cf_buf_fini(&log);
+	end_pod(w, pod);
+	world_free(w);
+}
+
+CF_TEST(shim_reports_statistics_in_the_hosts_form)
+{
+	struct world *w = world_new("sandbox", "\"wait\"");
+	Containerd__Task__V2__StatsRequest req = CONTAINERD__TASK__V2__STATS_REQUEST__INIT;
+	Containerd__Task__V2__StatsResponse *res = NULL;
+	char pod[] = "pod1";
+	struct cf_err err = { .code = CF_OK };
+
+	EXPECT_OK(create(w, pod, w->bundle, NULL, NULL, &err), &err);
+	req.id = pod;
+	EXPECT_OK(call(w, "Stats", &req.base, &containerd__task__v2__stats_response__descriptor,
+	               &res, &err),
+	          &err);
+	EXPECT(cf_starts_with(res->stats->type_url, "io.containerd.cgroups.v"));
+	EXPECT(res->stats->value.len > 0);
+	containerd__task__v2__stats_response__free_unpacked(res, NULL);
+	EXPECT_OK(kill_task(w, pod, NULL, SIGKILL, &err), &err);
+	EXPECT_INT(wait_task(w, pod, NULL, &err), 137);
+	end_pod(w, pod);
+	world_free(w);
+}
+
 CF_TEST(shim_refuses_what_it_cannot_do_with_a_text)
 {
 	struct world *w = world_new("sandbox", "\"wait\"");
