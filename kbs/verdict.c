@@ -76,7 +76,7 @@ static struct verdict_check *add(struct verdict *v, const char *name, enum verdi
 	return c;
 }
 
-static char *format(const char *fmt, va_list ap)
+static cf_printf(1, 0) char *format(const char *fmt, va_list ap)
 {
 	char *text = NULL;
 

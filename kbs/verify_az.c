@@ -345,7 +345,6 @@ static int verify_az_snp(const struct verify_input *in, struct verdict *v, struc
 	struct snp_report report;
 	struct tpm2_quote q;
 	struct cf_jw w = { .out = &v->claims };
-	cf_cleanup(cf_buf_fini) struct cf_buf measurement = { 0 };
 	int r = parse_evidence(in->evidence, true, &ev, err);
 
 	if (r == 0)

@@ -34,6 +34,7 @@ kernel_params = "$3"
 firmware = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 firmware_vars = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 tpm = "swtpm"
+console = true
 tpm_setup_config = "$2/setup.conf"
 memory_mib = $guest_memory
 memory_overhead_mib = 0
