@@ -10,6 +10,7 @@ struct agent {
 	struct attester_config attester_config;
 	struct attester attester;
 	struct initdata *initdata; /* or NULL */
+	struct cf_buf digest;      /* of initdata whose text is not known */
 	struct event_log *log;
 	struct kbs_server *server; /* or NULL: no KBS set */
 	struct kbs_token token;
@@ -81,14 +82,20 @@ static int load_config(struct agent *a, const struct agent_opts *opts, struct cf
 static int check_initdata(struct agent *a, struct cf_err *err)
 {
 	const struct attester_ops *ops = a->attester.ops;
+	uint8_t digest[CF_HASH_SIZE_MAX];
+	struct attester_initdata initdata = { .digest = cf_buf_view(&a->digest) };
 
-	if (!a->initdata)
+	if (a->initdata) {
+		initdata_digest(a->initdata, digest);
+		initdata.text = cf_buf_view(&a->initdata->text);
+		initdata.digest = cf_view(digest, cf_hash_size(a->initdata->alg));
+	}
+	if (!initdata.digest.size)
 		return a->config.initdata_required
 		               ? cf_fail(err, CF_FAILED_PRECONDITION, "initdata is required")
 		               : 0;
 	if (ops->check_initdata)
-		return ops->check_initdata(a->attester.self, cf_buf_view(&a->initdata->text),
-		                           !a->is_guest, err);
+		return ops->check_initdata(a->attester.self, &initdata, !a->is_guest, err);
 	if (a->config.initdata_required)
 		return cf_fail(err, CF_FAILED_PRECONDITION, "TEE %s cannot bind initdata",
 		               ops->tee);
@@ -127,6 +134,8 @@ static int start(struct agent *a, const struct agent_opts *opts, struct cf_err *
 		return cf_fail(err, CF_FAILED_PRECONDITION, "a guest without initdata is refused");
 	if (opts->initdata_path)
 		r = read_initdata(a, opts->initdata_path, err);
+	else if (opts->initdata_digest)
+		r = cf_b64_decode(CF_B64_STD, cf_view_str(opts->initdata_digest), &a->digest, err);
 	if (r == 0)
 		r = load_config(a, opts, err);
 	if (r == 0)
@@ -168,6 +177,7 @@ struct agent *agent_free(struct agent *a)
 	event_log_free(a->log);
 	attester_close(&a->attester);
 	initdata_free(a->initdata);
+	cf_buf_fini(&a->digest);
 	aa_config_fini(&a->config);
 	free(a->state_dir);
 	free(a->tpm_device);

@@ -11,11 +11,12 @@
 
 #define AA_RUNTIME_DATA_MAX (64u << 10) /* bytes of caller-chosen report data */
 
-struct agent_opts {                                   /* borrowed for agent_new() */
-	const char *config_path;                      /* or NULL */
-	const char *initdata_path;                    /* TOML text, or NULL */
-	const char *state_dir;                        /* event log; NULL: /run/attestation-agent */
-	const char *tee;                              /* NULL: the first that is here */
+struct agent_opts {                  /* borrowed for agent_new() */
+	const char *config_path;     /* or NULL */
+	const char *initdata_path;   /* TOML text, or NULL */
+	const char *initdata_digest; /* base64, when the text is not known; or NULL */
+	const char *state_dir;       /* event log; NULL: /run/attestation-agent */
+	const char *tee;             /* NULL: the first that is here */
 	const char *tpm_device, *event_log, *cmdline; /* NULL: where they are on a real machine */
 	/*
 	 * A measured guest of our own: configuration from initdata alone, which must be there and must

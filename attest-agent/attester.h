@@ -22,6 +22,12 @@ struct attester_config {        /* borrowed; outlives the attester */
 	bool allow_sample;
 };
 
+/* What the guest was given to be configured with, as its TEE may hold it. */
+struct attester_initdata {
+	struct cf_view text;   /* .data NULL: only the digest is known */
+	struct cf_view digest; /* by the algorithm that the text names */
+};
+
 struct attester_ops {
 	const char *tee; /* as in the KBS protocol */
 	/* -CF_NOT_FOUND: this TEE is not here. */
@@ -36,7 +42,8 @@ struct attester_ops {
 	 * Does the TEE's field hold this initdata? @may_bind: write it when the field is still zero.
 	 * -CF_PERMISSION_DENIED: it holds something else. NULL: there is no such field.
 	 */
-	int (*check_initdata)(void *self, struct cf_view text, bool may_bind, struct cf_err *err);
+	int (*check_initdata)(void *self, const struct attester_initdata *initdata, bool may_bind,
+	                      struct cf_err *err);
 	/* Runtime measurement registers; NULL: none. SHA-256 banks. */
 	unsigned default_register;
 	int (*read_register)(void *self, uint64_t reg, uint8_t ret[32], struct cf_err *err);

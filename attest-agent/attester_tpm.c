@@ -206,20 +206,44 @@ static int tpm_evidence(void *self, struct cf_view report_data, const struct cf_
 
 /* ---- initdata, runtime measurement ---- */
 
-static int tpm_check_initdata(void *self, struct cf_view text, bool may_bind, struct cf_err *err)
+/* The 32 bytes that PCR 8 is extended with: SHA-256 of the text, or a digest of that size. */
+static int initdata_event(const struct attester_initdata *initdata, uint8_t out[32],
+                          struct cf_err *err)
+{
+	if (initdata->text.data)
+		initdata_pcr8_event(initdata->text, out);
+	else if (initdata->digest.size == 32)
+		memcpy(out, initdata->digest.data, 32);
+	else
+		return cf_fail(err, CF_INVALID_ARGUMENT,
+		               "initdata digest of %zu bytes: a TPM binds 32",
+		               initdata->digest.size);
+	return 0;
+}
+
+static void pcr_after(const uint8_t event[32], uint8_t out[32])
+{
+	uint8_t both[64] = { 0 };
+
+	memcpy(both + 32, event, 32);
+	cf_sha256(cf_view(both, sizeof(both)), out);
+}
+
+static int tpm_check_initdata(void *self, const struct attester_initdata *initdata, bool may_bind,
+                              struct cf_err *err)
 {
 	static const uint8_t zero[32] = { 0 };
 	struct tpm_attester *a = self;
 	uint8_t want[32], got[32], event[32];
-	int r = aa_tpm_pcr_read(a->tpm, INITDATA_PCR, got, err);
+	int r = initdata_event(initdata, event, err);
 
+	if (r == 0)
+		r = aa_tpm_pcr_read(a->tpm, INITDATA_PCR, got, err);
 	if (r < 0)
 		return r;
-	initdata_pcr8_value(text, want);
-	if (may_bind && memcmp(got, zero, sizeof(got)) == 0) {
-		initdata_pcr8_event(text, event);
+	pcr_after(event, want);
+	if (may_bind && memcmp(got, zero, sizeof(got)) == 0)
 		return aa_tpm_pcr_extend(a->tpm, INITDATA_PCR, event, err);
-	}
 	if (memcmp(got, want, sizeof(got)) == 0)
 		return 0;
 

@@ -41,6 +41,7 @@ static const char help[] =
 	"  -t, --initdata_toml FILE        initdata; must be what the TEE holds; its aa.toml is "
 	"the\n"
 	"                                  configuration when no file is given\n"
+	"  -i, --initdata_digest BASE64    the same when only its digest is known\n"
 	"      --guest                     measured guest: configuration from initdata alone\n"
 	"      --tee tpm|sample            do not look for one\n"
 	"      --tpm-device DEVICE         default /dev/tpmrm0; also swtpm:host=H,port=P\n"
@@ -76,6 +77,7 @@ static const struct option rows[] = {
 	{ "config-file", required_argument, NULL, 'c' },
 	{ "config", required_argument, NULL, 'c' },
 	{ "initdata_toml", required_argument, NULL, 't' },
+	{ "initdata_digest", required_argument, NULL, 'i' },
 	{ "guest", no_argument, NULL, OPT_GUEST },
 	{ "tee", required_argument, NULL, OPT_TEE },
 	{ "tpm-device", required_argument, NULL, OPT_TPM },
@@ -110,6 +112,9 @@ static bool take_option(struct options *o, int c, const char *arg)
 		return true;
 	case 't':
 		o->agent.initdata_path = arg;
+		return true;
+	case 'i':
+		o->agent.initdata_digest = arg;
 		return true;
 	case OPT_GUEST:
 		o->agent.is_guest = true;
@@ -152,7 +157,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 {
 	int c;
 
-	while ((c = getopt_long(argc, argv, "a:c:t:h", rows, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, "a:c:t:i:h", rows, NULL)) >= 0) {
 		if (c == 'h' || c == OPT_VERSION) {
 			fputs(c == 'h' ? help : "coffer-attestd " COFFER_VERSION "\n", stdout);
 			return 0;

@@ -472,6 +472,36 @@ CF_TEST(attestd_binds_initdata_once_and_refuses_another)
 	rig_fini(&rig);
 }
 
+CF_TEST(attestd_binds_a_digest_whose_text_it_does_not_know)
+{
+	struct rig rig;
+	uint8_t digest[32];
+	struct cf_buf b64 = { 0 };
+
+	rig_init(&rig, true, &(struct fake_kbs_opts){ .resource = "x" });
+	cf_cleanup(cf_freep) char *text = make_initdata(&rig);
+	write_file(rig.initdata, text);
+	write_config(&rig, "");
+	cf_sha256(cf_view_str(text), digest);
+	cf_b64_encode(CF_B64_STD, cf_view(digest, 32), &b64);
+	start(&rig, (const char *[]){ "-c", rig.config, "-i", (const char *)b64.data, NULL });
+	stop_daemon(&rig);
+	/* It is what the text would have bound. */
+	start(&rig, (const char *[]){ "--guest", "-t", rig.initdata, NULL });
+	stop_daemon(&rig);
+	EXPECT_INT(run_to_end(&rig, (const char *[]){ "-c", rig.config, "-i", "AAAA", NULL }), 78);
+	EXPECT(log_has(&rig, "digest of 3 bytes"));
+	digest[0] ^= 1;
+	cf_buf_reset(&b64);
+	cf_b64_encode(CF_B64_STD, cf_view(digest, 32), &b64);
+	EXPECT_INT(run_to_end(&rig, (const char *[]){ "-c", rig.config, "-i",
+	                                              (const char *)b64.data, NULL }),
+	           78);
+	EXPECT(log_has(&rig, "initdata does not match PCR 8"));
+	cf_buf_fini(&b64);
+	rig_fini(&rig);
+}
+
 CF_TEST(attestd_in_a_guest_never_binds_and_wants_initdata_alone)
 {
 	struct rig rig;
