@@ -433,7 +433,8 @@ static int on_inode(struct layer_build *b, const struct tar_entry *e, struct cf_
 		return r;
 	b->wants_inode = true;
 	b->inode = (struct layer_inode){
-		.mode = (uint16_t)(type_bits[e->type] | e->mode),
+		/* Linux knows no permissions of links: whatever the tar says, unpacking gives 0777. */
+		.mode = (uint16_t)(type_bits[e->type] | (e->type == TAR_SYMLINK ? 0777 : e->mode)),
 		.start = is_device             ? layer_device_number(e->dev_major, e->dev_minor)
 		         : e->type == TAR_FIFO ? 0
 		                               : INODE_NO_START,

@@ -8,7 +8,8 @@ static int bad(const char *what, struct cf_err *err)
 	return cf_fail(err, CF_INVALID_ARGUMENT, "layer image: %s", what);
 }
 
-int layer_image_open(struct layer_image *img, struct cf_view bytes, struct cf_err *err)
+static int open_image(struct layer_image *img, struct cf_view bytes, uint32_t incompat,
+                      struct cf_err *err)
 {
 	struct cf_view sb = cf_view_sub(bytes, LAYER_SB_AT, LAYER_SB_BYTES);
 
@@ -17,7 +18,8 @@ int layer_image_open(struct layer_image *img, struct cf_view bytes, struct cf_er
 		return bad("not an EROFS image", err);
 	if (sb.data[SB_BLOCK_BITS] != LAYER_BLOCK_BITS || sb.data[SB_EXTSLOTS] ||
 	    sb.data[SB_DIR_BITS] || get_u32(sb.data + SB_META_BLOCK) ||
-	    get_u32(sb.data + SB_INCOMPAT) || get_u16(sb.data + SB_ROOT_NID) != LAYER_ROOT_NID)
+	    get_u32(sb.data + SB_INCOMPAT) != incompat ||
+	    get_u16(sb.data + SB_ROOT_NID) != LAYER_ROOT_NID)
 		return bad("not of the kind we write", err);
 	img->blocks = get_u32(sb.data + SB_BLOCKS);
 	img->inodes = get_u64(sb.data + SB_INODES);
@@ -27,7 +29,27 @@ int layer_image_open(struct layer_image *img, struct cf_view bytes, struct cf_er
 	return 0;
 }
 
-static int decode_inode(struct cf_view raw, struct layer_inode *ret, struct cf_err *err)
+int layer_image_open(struct layer_image *img, struct cf_view bytes, struct cf_err *err)
+{
+	return open_image(img, bytes, 0, err);
+}
+
+int layer_image_open_merged(struct layer_image *img, struct cf_view bytes,
+                            const struct cf_view *devices, size_t count, struct cf_err *err)
+{
+	int r = open_image(img, bytes, LAYER_INCOMPAT_CHUNK | LAYER_INCOMPAT_DEVS, err);
+
+	if (r < 0)
+		return r;
+	if (get_u16(bytes.data + LAYER_SB_AT + SB_DEVICES) != count)
+		return bad("another number of layers", err);
+	img->devices = devices;
+	img->device_count = count;
+	return 0;
+}
+
+static int decode_inode(const struct layer_image *img, struct cf_view raw, struct layer_inode *ret,
+                        struct cf_err *err)
 {
 	uint16_t format = get_u16(raw.data + INODE_FORMAT);
 	uint16_t icount = get_u16(raw.data + INODE_XATTRS);
@@ -46,7 +68,8 @@ static int decode_inode(struct cf_view raw, struct layer_inode *ret, struct cf_e
 		.xattr_bytes = icount ? XATTR_HEADER_BYTES + (icount - 1u) * 4 : 0,
 	};
 	if (format & ~0xfu || !(format & INODE_EXTENDED) ||
-	    (ret->layout != LAYOUT_PLAIN && ret->layout != LAYOUT_INLINE))
+	    (ret->layout != LAYOUT_PLAIN && ret->layout != LAYOUT_INLINE &&
+	     (ret->layout != LAYOUT_CHUNKS || !img->device_count)))
 		return bad("an inode of a form we never write", err);
 	if (ret->mtime_nsec >= 1000000000u || ret->xattr_bytes > LAYER_XATTR_AREA_MAX)
 		return bad("an inode with absurd attributes", err);
@@ -76,6 +99,31 @@ static struct cf_view piece(const struct layer_image *img, uint64_t at, uint64_t
 	return cf_view_sub(img->bytes, (size_t)at, (size_t)size);
 }
 
+/* The one chunk of a merged image's file: its index follows the inode, its bytes are in a layer. */
+static int locate_chunk(const struct layer_image *img, uint64_t behind, struct layer_file *f,
+                        struct cf_err *err)
+{
+	struct cf_view index = piece(img, (behind + 7) & ~7ull, CHUNK_INDEX_BYTES);
+	unsigned bits = f->inode.start & 0x1f;
+	uint64_t size = f->inode.size, blocks = (size + LAYER_BLOCK_BYTES - 1) / LAYER_BLOCK_BYTES;
+	struct cf_view layer;
+	uint16_t device;
+	uint64_t at;
+
+	if (f->kind != KIND_FILE || !index.size || f->inode.start != (CHUNK_INDEXES | bits) ||
+	    size > LAYER_IMAGE_MAX || blocks > 1ull << bits)
+		return bad("a file of a form we never write", err);
+	device = get_u16(index.data + 2);
+	if (get_u16(index.data) || !device || device > img->device_count)
+		return bad("a file in a layer that is not there", err);
+	layer = img->devices[device - 1];
+	at = (uint64_t)get_u32(index.data + 4) * LAYER_BLOCK_BYTES;
+	if (at > layer.size || size > layer.size - at)
+		return bad("content outside its layer", err);
+	f->content = cf_view_sub(layer, (size_t)at, (size_t)size);
+	return 0;
+}
+
 /* Splits the content into what lies in blocks and what lies behind the inode. */
 static int locate(const struct layer_image *img, uint64_t behind, struct layer_file *f,
                   struct cf_err *err)
@@ -84,6 +132,8 @@ static int locate(const struct layer_image *img, uint64_t behind, struct layer_f
 	uint64_t tail = f->inode.layout == LAYOUT_INLINE ? size % LAYER_BLOCK_BYTES : 0;
 	uint64_t in_blocks;
 
+	if (f->inode.layout == LAYOUT_CHUNKS)
+		return locate_chunk(img, behind, f, err);
 	if (size > img->bytes.size)
 		return bad("a file longer than the image", err);
 	if (tail && behind % LAYER_BLOCK_BYTES + tail > LAYER_BLOCK_BYTES)
@@ -117,7 +167,7 @@ int layer_image_file(const struct layer_image *img, uint64_t nid, struct layer_f
 	struct cf_view raw = piece(img, at, LAYER_INODE_BYTES);
 	if (!raw.size)
 		return bad("an inode outside the image", err);
-	r = decode_inode(raw, &f.inode, err);
+	r = decode_inode(img, raw, &f.inode, err);
 	if (r < 0)
 		return r;
 	f.kind = layer_kind_of(f.inode.mode);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * Reads an EROFS image of the kind that layer_build() writes, and nothing else: plain or inlined
- * contents, extended inodes, 4 KiB blocks. The image comes from a process that parsed a stranger's
+ * Reads an EROFS image of the kind that layer_build() or layer_merge() writes, and nothing else:
+ * plain or inlined contents or one chunk in a device, extended inodes, 4 KiB blocks. The image comes from a process that parsed a stranger's
  * tar, so every byte of it is hostile: all offsets are checked, nothing is followed twice.
  * Internal to this folder.
  */
@@ -10,7 +10,9 @@
 #include "erofs/layer_xattr.h"
 
 struct layer_image {
-	struct cf_view bytes; /* the whole file, borrowed */
+	struct cf_view bytes;          /* the whole file, borrowed */
+	const struct cf_view *devices; /* of a merged image: the layer images, borrowed */
+	size_t device_count;
 	uint32_t blocks;
 	uint64_t inodes;
 	bool has_pending; /* it says that it has hard links to lower layers */
@@ -18,6 +20,11 @@ struct layer_image {
 
 /* -CF_INVALID_ARGUMENT: no image of ours. */
 cf_must_use int layer_image_open(struct layer_image *img, struct cf_view bytes, struct cf_err *err);
+
+/* A merged image over its layers, bottom first. -CF_INVALID_ARGUMENT, also when it has other layers. */
+cf_must_use int layer_image_open_merged(struct layer_image *img, struct cf_view bytes,
+                                        const struct cf_view *devices, size_t count,
+                                        struct cf_err *err);
 
 struct layer_file {
 	struct layer_inode inode;

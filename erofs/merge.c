@@ -4,6 +4,7 @@
 #include "erofs/layer_build.h"
 #include "erofs/layer_dirs.h"
 #include "erofs/layer_image.h"
+#include "erofs/layer_map.h"
 
 #include "base/str.h"
 
@@ -18,13 +19,6 @@ struct source {
 	uint8_t kind;
 	uint32_t links; /* names in the merged tree */
 	uint32_t out;   /* its nid in the merged image; 0: not written yet */
-};
-
-/* Inodes of one layer that say they have several names: nid → index of the source. */
-struct link_map {
-	uint32_t (*slots)[2]; /* nid, index; nid 0: empty */
-	size_t size, used;    /* size: a power of two */
-	uint64_t seed[2];
 };
 
 /* A directory being walked. */
@@ -47,50 +41,12 @@ struct merge {
 
 	/* of the layer at hand */
 	uint16_t layer;
-	struct link_map links;
+	struct layer_map
+		links; /* inodes that say they have several names: nid → index of the source */
 	uint32_t *pending; /* what its hard links to lower layers lead to, in the walk's order */
 	size_t pending_count, pending_cap, pending_next;
 	struct frame *frames; /* TAR_DEPTH_MAX + 1 */
 };
-
-/* ---- link map ---- */
-
-/* Seeded: an image chooses its nids, but not where they fall. */
-static size_t link_slot(const struct link_map *m, uint32_t nid)
-{
-	size_t i = (size_t)(((nid ^ m->seed[0]) * m->seed[1]) >> 32) & (m->size - 1);
-
-	while (m->slots[i][0] && m->slots[i][0] != nid)
-		i = (i + 1) & (m->size - 1);
-	return i;
-}
-
-static void link_map_grow(struct link_map *m)
-{
-	struct link_map bigger = *m;
-
-	bigger.size = m->size ? m->size * 2 : 64;
-	bigger.slots = cf_zalloc_n(bigger.size, sizeof(*bigger.slots));
-	for (size_t i = 0; i < m->size; i++)
-		if (m->slots[i][0])
-			memcpy(bigger.slots[link_slot(&bigger, m->slots[i][0])], m->slots[i],
-			       sizeof(*m->slots));
-	free(m->slots);
-	*m = bigger;
-}
-
-/* The place for @nid's index; zero in it when there is none yet (index 0 is never used). */
-static uint32_t *link_map_at(struct link_map *m, uint32_t nid)
-{
-	size_t i;
-
-	if (m->used * 2 >= m->size)
-		link_map_grow(m);
-	i = link_slot(m, nid);
-	m->used += m->slots[i][0] == 0;
-	m->slots[i][0] = nid;
-	return &m->slots[i][1];
-}
 
 /* ---- marks ---- */
 
@@ -305,7 +261,7 @@ static uint32_t source_of(struct merge *m, uint32_t nid, const struct layer_file
 
 	if (f->inode.nlink < 2)
 		return new_source(m, nid, (uint8_t)f->kind);
-	known = link_map_at(&m->links, nid);
+	known = layer_map_at(&m->links, nid); /* the index is never 0 */
 	if (!*known)
 		*known = new_source(m, nid, (uint8_t)f->kind);
 	return *known;
@@ -470,9 +426,7 @@ static int apply_layer(struct merge *m, struct cf_err *err)
 	int r = layer_image_file(img, LAYER_ROOT_NID, &root, err);
 
 	m->pending_count = m->pending_next = 0;
-	m->links.used = 0;
-	if (m->links.size)
-		memset(m->links.slots, 0, m->links.size * sizeof(*m->links.slots));
+	layer_map_clear(&m->links);
 	if (r == 0 && root.kind != KIND_DIR)
 		r = cf_fail(err, CF_INVALID_ARGUMENT, "merge: the root is no directory");
 	if (r == 0 && img->has_pending)
@@ -635,7 +589,7 @@ static void merge_fini(struct merge *m)
 	layer_tree_fini(&m->tree);
 	free(m->sources);
 	layer_out_free(m->out);
-	free(m->links.slots);
+	layer_map_fini(&m->links);
 	free(m->pending);
 	free(m->frames);
 }
@@ -671,7 +625,6 @@ int layer_merge(const struct layer_merge_input *layers, size_t count,
 	m.frames = cf_zalloc_n(TAR_DEPTH_MAX + 1, sizeof(*m.frames));
 	m.out = layer_out_new(fd, table);
 	layer_tree_init(&m.tree, 0);
-	memcpy(m.links.seed, m.tree.seed, sizeof(m.links.seed));
 	new_source(&m, 0, KIND_NONE); /* index 0 stands for none */
 	r = merge_all(&m, err);
 	if (r == 0 && ret)

@@ -3,6 +3,7 @@
  * Merged images as the kernel shows them: against what the layers must add up to, and against
  * overlayfs over the same layers. Needs root and EROFS; skipped otherwise.
  */
+#include "erofs/extract.h"
 #include "erofs/layer_store.h"
 #include "erofs/layer_worker.h"
 #include "erofs/merge.h"
@@ -102,6 +103,22 @@ static void fixture_fini(struct fixture *x)
 	free(x->dir);
 }
 
+/* The merged image as plain files in "plain". */
+static void extract(struct fixture *x, const char *image)
+{
+	const char *layers[LAYERS_MAX];
+	struct cf_err err = { 0 };
+	cf_cleanup(cf_freep) char *target = at(x, "plain");
+
+	for (size_t i = 0; i < x->count; i++) {
+		cf_cleanup(cf_freep) char *name = layer_store_name(cf_view_str(x->ids[i]));
+		layers[i] = at(x, name);
+	}
+	EXPECT_OK(layer_extract(image, layers, x->count, target, NULL, &err), &err);
+	for (size_t i = 0; i < x->count; i++)
+		free((char *)(uintptr_t)layers[i]);
+}
+
 /* ---- listing a mounted tree ---- */
 
 static void list_path(struct cf_buf *out, const char *root, const char *path, bool with_attrs);
@@ -196,6 +213,10 @@ static void expect_merged(struct fixture *x, const char *want)
 			fail_msg("merged:\n%s", got);
 		EXPECT_OK(layer_unmount(target, &err), &err);
 	}
+	extract(x, image);
+	cf_cleanup(cf_freep) char *plain = at(x, "plain");
+	cf_cleanup(cf_freep) char *unpacked = list_mounted(plain, false);
+	EXPECT_STR(unpacked, want);
 }
 
 /* ---- tests ---- */
@@ -445,6 +466,12 @@ CF_TEST(merge_shows_what_overlayfs_shows_over_random_layers)
 		mount_merged(&x, image, merged, LAYER_BACKING_AUTO);
 		mount_overlay_of(&x, overlay);
 		cf_cleanup(cf_freep) char *got = list_mounted(merged, true);
+		extract(&x, image);
+		cf_cleanup(cf_freep) char *plain = at(&x, "plain");
+		cf_cleanup(cf_freep) char *unpacked = list_mounted(plain, true);
+		if (!cf_streq(got, unpacked))
+			fail_msg("seed %llu\nmounted:\n%s\nextracted:\n%s",
+			         (unsigned long long)seed, got, unpacked);
 		cf_cleanup(cf_freep) char *want = list_mounted(overlay, true);
 		if (!cf_streq(got, want))
 			fail_msg("seed %llu, %zu layers\nmerged:\n%s\noverlay:\n%s",
