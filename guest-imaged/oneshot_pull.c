@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/http.h"
 #include "base/json.h"
+#include "erofs/extract.h"
 #include "erofs/mount.h"
 #include "guest-imaged/image_pull.h"
 #include "guest-imaged/local_keys.h"
@@ -102,38 +103,61 @@ static int parse(int argc, char **argv, struct options *o, struct cf_err *err)
 
 /* ---- the tree ---- */
 
-/* Mounts the merged image where only we see it, copies it beside its place, and gives it its name. */
+/* Mounts the merged image where only we see it, and copies it. */
+static int copy_mounted(const struct pull_result *res, const struct cf_strv *devices,
+                        const char *mnt, const char *part, struct cf_err *err)
+{
+	struct layer_mount_opts opts = { .image = res->merged,
+		                         .devices = (const char *const *)devices->items,
+		                         .device_count = devices->count,
+		                         .nosuid = true,
+		                         .nodev = true,
+		                         .noexec = true };
+	int r = cf_mkdir_p(mnt, 0700, err);
+
+	if (r < 0)
+		return r;
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return cf_fail(err, CF_UNIMPLEMENTED, "nothing can be mounted here: %s",
+		               strerror(errno));
+	r = layer_mount(&opts, mnt, err);
+	if (r < 0)
+		return r;
+	r = tree_copy(mnt, part, err);
+	int un = layer_unmount(mnt, r < 0 ? NULL : err);
+	return r < 0 ? r : un;
+}
+
+/* Without mounting: no privilege, or no EROFS in this kernel. */
+static int copy_unmounted(const struct pull_result *res, const struct cf_strv *devices,
+                          const char *part, struct cf_err *err)
+{
+	struct layer_extract_stats stats;
+	int r = layer_extract(res->merged, (const char *const *)devices->items, devices->count,
+	                      part, &stats, err);
+
+	if (r == 0 && stats.left_out)
+		fprintf(stderr,
+		        "coffer-imaged: %llu owners, devices or attributes need root and were left "
+		        "out\n",
+		        (unsigned long long)stats.left_out);
+	return r;
+}
+
+/* The tree is made beside its place and then gets its name. */
 static int copy_out(const struct pull_result *res, const char *out, struct cf_err *err)
 {
 	cf_cleanup(cf_freep) char *mnt = cf_asprintf("%s/.pull/mnt", out);
 	cf_cleanup(cf_freep) char *part = cf_asprintf("%s/.pull/rootfs", out);
 	cf_cleanup(cf_freep) char *final = cf_asprintf("%s/rootfs", out);
 	struct cf_strv devices = { 0 };
+	int r;
 
 	pull_result_devices(res, &devices);
-	struct layer_mount_opts opts = { .image = res->merged,
-		                         .devices = (const char *const *)devices.items,
-		                         .device_count = devices.count,
-		                         .nosuid = true,
-		                         .nodev = true,
-		                         .noexec = true };
-	int r = cf_mkdir_p(mnt, 0700, err);
-
-	if (r == 0 &&
-	    (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0))
-		r = cf_fail(err, CF_UNIMPLEMENTED,
-		            "the tree can only be unpacked with CAP_SYS_ADMIN (run as root): %s",
-		            strerror(errno));
-	if (r == 0)
-		r = layer_mount(&opts, mnt, err);
+	r = copy_mounted(res, &devices, mnt, part, err);
+	if (r == -CF_UNIMPLEMENTED || r == -CF_PERMISSION_DENIED)
+		r = copy_unmounted(res, &devices, part, err);
 	cf_strv_fini(&devices);
-	if (r < 0)
-		return r;
-	r = tree_copy(mnt, part, err);
-	int un = layer_unmount(mnt, r < 0 ? NULL : err);
-
-	if (r == 0)
-		r = un;
 	if (r == 0 && rename(part, final) < 0)
 		r = cf_fail_errno(err, errno, "%s", final);
 	return r;
