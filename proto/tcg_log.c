@@ -323,8 +323,10 @@ int tcg_log_replay(const struct tcg_log *log, enum tcg_alg alg, struct tcg_pcrs 
                    struct cf_err *err)
 {
 	struct tcg_pcrs pcrs = { .size = tcg_alg_size(alg) };
-	int r;
+	int r = hash_of(alg, err);
 
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < log->count; i++) {
 		const struct tcg_event *ev = &log->events[i];
 		struct cf_view digest = tcg_event_digest(ev, alg);

@@ -93,7 +93,8 @@ struct cf_view tcg_event_digest(const struct tcg_event *ev, enum tcg_alg alg);
  * What the registers of one bank hold after these events. EV_NO_ACTION extends nothing, except that
  * a StartupLocality event sets the last byte of PCR 0's start value.
  *
- * Return: 0, -CF_INVALID_ARGUMENT (an event without a digest of @alg: then a replay would lie).
+ * Return: 0, -CF_INVALID_ARGUMENT (an event without a digest of @alg: then a replay would lie),
+ * -CF_UNIMPLEMENTED (a bank that we cannot compute, also when no event extends).
  */
 cf_must_use int tcg_log_replay(const struct tcg_log *log, enum tcg_alg alg, struct tcg_pcrs *ret,
                                struct cf_err *err);
