@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "proto/containerd_types.pb-c.h"
 #include "proto/ttrpc.h"
+#include "proto/ttrpc.pb-c.h"
 #include "tests/harness/test.h"
 
 #include <poll.h>
@@ -318,6 +319,60 @@ CF_TEST(vserial_a_frame_cut_short_by_a_dead_host_does_not_swallow_the_next_sessi
 	EXPECT_OK(call(c, "Echo", 10, 5000, &err), &err);
 	ttrpc_client_free(c);
 	machine_free(m);
+}
+
+/* A request for Echo as it lies on the wire. */
+static void add_request(struct cf_buf *out)
+{
+	Ttrpc__Request req = TTRPC__REQUEST__INIT;
+	uint8_t payload[128];
+
+	req.service = (char *)"test.Port";
+	req.method = (char *)"Echo";
+	size_t size = ttrpc__request__pack(&req, payload);
+
+	cf_buf_add_u32be(out, (uint32_t)size);
+	cf_buf_add_u32be(out, 1); /* stream */
+	cf_buf_add(out, "\1\0", 2);
+	cf_buf_add(out, payload, size);
+}
+
+/*
+ * A virtio-serial port gives one of its buffers a read, however much room there is, and announces
+ * what arrived together once. A socket of packets does the same.
+ */
+CF_TEST(vserial_reads_on_behind_a_short_read)
+{
+	struct rpc_service service = { "test.Port", methods, CF_ARRAY_LEN(methods), NULL };
+	const struct rpc_service *services[] = { &service };
+	struct ttrpc_server_opts opts = { .services = services, .service_count = 1 };
+	struct ttrpc_server *srv = NULL;
+	struct cf_buf frame = { 0 };
+	struct cf_err err;
+	uint8_t buf[256];
+	int pair[2];
+
+	EXPECT_OK(cf_loop_new(&opts.loop, &err), &err);
+	EXPECT_OK(ttrpc_server_new(&opts, &srv, &err), &err);
+	EXPECT_OK(cf_socketpair(SOCK_SEQPACKET, pair, &err), &err);
+	EXPECT(cf_set_nonblock(pair[0], true) == 0);
+	EXPECT_OK(ttrpc_server_add_port(srv, pair[0], &err), &err);
+	EXPECT_OK(cf_write_all(pair[1], cf_view_str(VSERIAL_MARK), &err), &err);
+	add_request(&frame);
+	for (size_t at = 0; at < frame.size; at += 8) {
+		struct cf_view piece = cf_view_sub(cf_buf_view(&frame), at, 8);
+
+		EXPECT_OK(cf_write_all(pair[1], piece, &err), &err);
+	}
+	/* The mark's echo, then the answer; each turn of the loop sees at most one edge. */
+	for (int i = 0; i < 20; i++)
+		cf_loop_run_once(opts.loop, 0);
+	EXPECT(recv(pair[1], buf, sizeof(buf), MSG_DONTWAIT) == VSERIAL_MARK_BYTES);
+	EXPECT(recv(pair[1], buf, sizeof(buf), MSG_DONTWAIT) == 10);
+	cf_buf_fini(&frame);
+	ttrpc_server_free(srv);
+	cf_loop_free(opts.loop);
+	close(pair[1]);
 }
 
 CF_TEST(vserial_dial_gives_up_in_time)
