@@ -10,11 +10,11 @@ CF_TEST(imaged_config_reads_what_the_peers_write)
 		"[kbc]\nname = \"cc_kbc\"\nurl = \"https://kbs:8080\"\nkbs_cert = \"PEM\"\n"
 		"[image]\nwork_dir = \"/w\"\nimage_security_policy_uri = \"kbs:///a/b/c\"\n"
 		"image_security_policy = "
-	        "'{\"default\":[]}'\nmax_concurrent_layer_downloads_per_image = 7\n"
+		"'{\"default\":[]}'\nmax_concurrent_layer_downloads_per_image = 7\n"
 		"authenticated_registry_credentials_uri = \"kbs:///a/b/d\"\n"
 		"extra_root_certificates = [\"one\", \"two\"]\n"
 		"[image.image_pull_proxy]\nhttps_proxy = \"http://p:1\"\nno_proxy = "
-	        "\"10.0.0.0/8\"\n"
+		"\"10.0.0.0/8\"\n"
 		"[log]\nlevel = \"debug\"\n";
 	struct imaged_config c;
 	struct cf_err err;
