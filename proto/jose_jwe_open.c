@@ -98,6 +98,22 @@ static int member_b64(const struct cf_json *obj, const char *key, struct cf_buf 
 	return r < 0 ? r : decode(text, key, ret, err);
 }
 
+/*
+ * go-jose writes the first recipient's key once more beside the list of recipients: that, to the
+ * letter, is no second opinion. Anything else is.
+ */
+static bool mixes_forms(const struct message *m)
+{
+	const struct cf_json *twice = cf_json_get(m->root, "encrypted_key");
+	const struct cf_json *first = cf_json_get(cf_json_at(m->recipients, 0), "encrypted_key");
+
+	if (cf_json_get(m->root, "header"))
+		return true;
+	return twice &&
+	       (cf_json_type(twice) != CF_JSON_STRING || cf_json_type(first) != CF_JSON_STRING ||
+	        !cf_view_eq(cf_json_str(twice), cf_json_str(first)));
+}
+
 static int parse_json(struct message *m, struct cf_view text, struct cf_err *err)
 {
 	int r = cf_json_parse(text, JWE_TEXT_MAX, &m->root, err);
@@ -106,8 +122,7 @@ static int parse_json(struct message *m, struct cf_view text, struct cf_err *err
 		return r;
 	m->has_aad = cf_json_get(m->root, "aad") != NULL;
 	m->recipients = cf_json_get(m->root, "recipients");
-	if (m->recipients &&
-	    (cf_json_get(m->root, "encrypted_key") || cf_json_get(m->root, "header")))
+	if (m->recipients && mixes_forms(m))
 		return cf_fail(err, CF_INVALID_ARGUMENT, "flattened and general form at once");
 	if (m->recipients && (cf_json_type(m->recipients) != CF_JSON_ARRAY ||
 	                      cf_json_len(m->recipients) > JWE_RECIPIENTS_MAX))

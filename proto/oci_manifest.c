@@ -446,6 +446,14 @@ struct oci_platform oci_platform_own(void)
 #endif
 }
 
+/* What an architecture means when nobody says more. */
+static const char *default_variant(const char *arch)
+{
+	if (strcmp(arch, "arm64") == 0)
+		return "v8";
+	return strcmp(arch, "arm") == 0 ? "v7" : "";
+}
+
 int oci_platform_parse(const char *text, char **scratch, struct oci_platform *ret,
                        struct cf_err *err)
 {
@@ -462,7 +470,7 @@ int oci_platform_parse(const char *text, char **scratch, struct oci_platform *re
 	if (variant)
 		*variant++ = '\0';
 	*scratch = os;
-	*ret = (struct oci_platform){ os, arch, variant ? variant : "" };
+	*ret = (struct oci_platform){ os, arch, variant ? variant : default_variant(arch) };
 	return 0;
 }
 

@@ -67,6 +67,28 @@ for i in $images; do
 	ls -A "$tmp/o/$i" "$tmp/r/$i" | grep -q pull && fail "$i: work files are left"
 done
 
+# what skopeo makes on the spot: other curves, several recipients, one layer of several
+mkdir "$tmp/made"
+for k in P-384 P-521; do
+	openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:$k -out "$tmp/made/$k.pem"
+done
+openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -out "$tmp/made/RSA.pem" 2>/dev/null
+for k in P-384 P-521 RSA; do
+	mkdir "$tmp/made/only-$k"
+	cp "$tmp/made/$k.pem" "$tmp/made/only-$k/"
+	openssl pkey -in "$tmp/made/$k.pem" -pubout -out "$tmp/made/$k.pub"
+done
+made() { skopeo copy -q "${@:2}" "oci:$v/src-gzip:v1" "oci:$tmp/made/$1:v1" || fail "skopeo makes $1"; }
+opens() { # IMAGE KEYS
+	expect 0 "$1 with $2" "$bin/coffer" image pull "oci:$tmp/made/$1" --keys "$tmp/made/$2" --out "$tmp/m/$1-$2"
+	same_tree "$tmp/m/$1-$2/rootfs" "$1 with $2"
+}
+for k in P-384 P-521; do made jwe-$k --encryption-key "jwe:$tmp/made/$k.pub"; opens jwe-$k only-$k; done
+made several --encryption-key "jwe:$tmp/made/RSA.pub" --encryption-key "jwe:$tmp/made/P-521.pub" --encryption-key "jwe:$tmp/made/P-384.pub"
+for k in P-384 P-521 RSA; do opens several only-$k; done
+made partly --encrypt-layer 1 --encryption-key "jwe:$tmp/made/RSA.pub"
+opens partly only-RSA
+
 # one byte anywhere: config, manifest, layers
 flip() {
 	python3 - "$1" "$2" <<'PY'

@@ -134,6 +134,29 @@ for blob in $(grep -rl 'cosign container image signature' reg/data/docker/regist
 expect 10 "verify with changed payloads" "$c" image verify "$r/app:one" --policy policy.json
 expect 7 "pull with changed payloads" "$c" image pull "$r/app:one" --keys k1 --policy policy.json --out s5
 
+# a multi-platform image: signed as the index, and encrypted whole
+python3 - "$registry" "$tmp" <<'PY' >index.json
+import hashlib, json, sys, urllib.request
+accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+body = urllib.request.urlopen(urllib.request.Request(f"http://{sys.argv[1]}/v2/app/manifests/plain", headers=accept)).read()
+entry = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": len(body), "digest": "sha256:" + hashlib.sha256(body).hexdigest()}
+platform = lambda arch, **more: dict(entry, platform=dict({"os": "linux", "architecture": arch}, **more))
+print(json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+                  "manifests": [platform("arm64", variant="v8"), platform("amd64")]}), end="")
+PY
+curl -sf -X PUT -H 'Content-Type: application/vnd.oci.image.index.v1+json' --data-binary @index.json "http://$r/v2/app/manifests/multi" || fail "index"
+expect 10 "index: not signed" "$c" image verify "$r/app:multi" --policy policy.json --platform linux/amd64
+expect 0 "index: sign" "$c" image sign "$r/app:multi" --key sign.pem
+grep -q "$(sha256sum index.json | cut -d' ' -f1)" last || fail "the index' digest was not signed"
+for arch in amd64 arm64; do
+	expect 0 "index: pull $arch" "$c" image pull "$r/app:multi" --policy policy.json --platform linux/$arch --out multi-$arch --json
+	grep -q '"index_digest":"sha256:' last || fail "no index_digest"
+done
+expect 4 "index: a platform that is not there" "$c" image pull "$r/app:multi" --platform linux/s390x --out multi-none
+expect 0 "index: encrypt" "$c" image encrypt "$r/app:multi" "$r/app:multi-enc" --recipient jwe:rsa.pub
+grep -q '4 of 4 layers encrypted' last || fail "not every platform: $(cat last)"
+expect 0 "index: pull what was encrypted" "$c" image pull "$r/app:multi-enc" --keys k2 --platform linux/arm64 --out multi-enc
+
 if command -v cosign >/dev/null; then
 	expect 0 "sign for cosign" "$c" image sign "$r/app:plain" --key sign.pem
 	expect 0 "cosign verify" cosign verify --insecure-ignore-tlog=true --allow-insecure-registry --key sign.pem.pub "$r/app:plain"

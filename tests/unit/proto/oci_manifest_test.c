@@ -140,6 +140,35 @@ CF_TEST(oci_index_chooses_the_best_variant_that_runs_here)
 	oci_index_fini(&x);
 }
 
+CF_TEST(oci_platform_is_read_with_the_usual_variants)
+{
+	static const char *const cases[][4] = {
+		{ "linux/amd64", "linux", "amd64", "" }, { "linux/arm64", "linux", "arm64", "v8" },
+		{ "linux/arm", "linux", "arm", "v7" },   { "linux/arm/v6", "linux", "arm", "v6" },
+		{ "linux/s390x", "linux", "s390x", "" },
+	};
+	static const char *const refused[] = { "",       "linux",     "/amd64",
+		                               "linux/", "linux//v8", "linux/arm/" };
+	struct oci_platform p;
+	struct cf_err err;
+
+	for (size_t i = 0; i < CF_ARRAY_LEN(cases); i++) {
+		cf_cleanup(cf_freep) char *scratch = NULL;
+
+		EXPECT_OK(oci_platform_parse(cases[i][0], &scratch, &p, &err), &err);
+		EXPECT_STR(p.os, cases[i][1]);
+		EXPECT_STR(p.architecture, cases[i][2]);
+		EXPECT_STR(p.variant, cases[i][3]);
+	}
+	for (size_t i = 0; i < CF_ARRAY_LEN(refused); i++) {
+		char *scratch = NULL;
+
+		EXPECT_FAILS(oci_platform_parse(refused[i], &scratch, &p, &err),
+		             CF_INVALID_ARGUMENT);
+		EXPECT(!scratch);
+	}
+}
+
 CF_TEST(oci_layer_types)
 {
 	static const struct {
