@@ -118,10 +118,8 @@ static int add_redirect(struct netlink *nl, uint32_t from, uint32_t to, struct c
 	struct tcmsg tc = { .tcm_ifindex = (int)from,
 		            .tcm_parent = INGRESS_HANDLE,
 		            .tcm_info = TC_H_MAKE(FILTER_PRIO << 16, htons(ETH_P_ALL)) };
-	struct {
-		struct tc_u32_sel sel;
-		struct tc_u32_key key;
-	} match = { .sel = { .flags = TC_U32_TERMINAL, .nkeys = 1 } };
+	uint8_t match[sizeof(struct tc_u32_sel) + sizeof(struct tc_u32_key)] = { 0 };
+	struct tc_u32_sel sel = { .flags = TC_U32_TERMINAL, .nkeys = 1 };
 	struct tc_mirred mirred = { .action = TC_ACT_STOLEN,
 		                    .eaction = TCA_EGRESS_REDIR,
 		                    .ifindex = to };
@@ -132,7 +130,8 @@ static int add_redirect(struct netlink *nl, uint32_t from, uint32_t to, struct c
 	netlink_begin(&m, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, &tc, sizeof(tc));
 	netlink_attr_str(&m, TCA_KIND, "u32");
 	options = netlink_nest(&m, TCA_OPTIONS);
-	netlink_attr(&m, TCA_U32_SEL, &match, sizeof(match));
+	memcpy(match, &sel, sizeof(sel)); /* its one key is all zeroes: no bit has to match */
+	netlink_attr(&m, TCA_U32_SEL, match, sizeof(match));
 	actions = netlink_nest(&m, TCA_U32_ACT);
 	first = netlink_nest(&m, 1);
 	netlink_attr_str(&m, TCA_ACT_KIND, "mirred");

@@ -351,6 +351,7 @@ static int exit_code(enum cf_code code)
 int run_main(int argc, char **argv)
 {
 	struct run r = { .is_interrupted = false };
+	cf_cleanup(cf_closep) int quiet = -1;
 	struct cf_err err;
 	int status = 0;
 	int rc = parse_options(argc, argv, &r.o);
@@ -360,7 +361,9 @@ int run_main(int argc, char **argv)
 		return rc - 1;
 	}
 	cf_log_init("pod");
-	cf_log_set_level(r.o.is_verbose ? CF_LOG_INFO : CF_LOG_ERROR);
+	quiet = r.o.is_verbose ? -1 : open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (quiet >= 0) /* what matters is said once, at the end */
+		cf_log_set_fd(quiet);
 	rc = run(&r, &status, &err);
 	end(&r);
 	free(r.o.name);

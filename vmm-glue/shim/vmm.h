@@ -42,7 +42,7 @@ struct vmm {
 	char *dir;        /* the sandbox's directory: sockets and logs */
 	char *log;        /* the file that holds the machine's own words */
 	char *console;    /* the guest's, when it is kept */
-	char *agent;      /* qemu: the address of the agent */
+	char *agent;      /* qemu: path of its port's socket, or a vsock address */
 	pid_t helpers[2]; /* swtpm and the like; reaped by vmm_cleanup() */
 	size_t helper_count;
 	size_t message_max; /* bytes that the transport carries best in one message */

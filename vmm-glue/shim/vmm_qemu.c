@@ -8,6 +8,7 @@
 #include "base/loop.h"
 #include "base/proc.h"
 #include "proto/ttrpc.h"
+#include "proto/vserial.h"
 #include "vmm-glue/shim/accel.h"
 #include "vmm-glue/shim/qemu_args.h"
 #include "vmm-glue/shim/qmp.h"
@@ -25,7 +26,6 @@
 #define QMP_TIMEOUT_MS    10000
 #define DIAL_SLICE_MS     50
 #define CHILD_FD_BASE     3 /* cf_proc_spawn() numbers what it passes from here */
-#define VSERIAL_SCHEME    "virtio-serial:"
 
 /* ---- preparation ---- */
 
@@ -162,7 +162,7 @@ static int qemu_start(const struct vmm_spec *spec, struct vmm *v, struct cf_err 
 	if (c->has_console)
 		v->console = cf_asprintf("%s/" QEMU_CONSOLE_LOG, spec->dir);
 	v->agent = vsock_fd >= 0 ? cf_asprintf("vsock://%u:%u", args.vsock_cid, VSOCK_AGENT_PORT)
-	                         : cf_asprintf(VSERIAL_SCHEME "%s/" QEMU_AGENT_SOCKET, spec->dir);
+	                         : cf_asprintf("%s/" QEMU_AGENT_SOCKET, spec->dir);
 	r = start_with(&args, vsock_fd, v, err);
 	if (r == 0)
 		cf_log_info("machine started", CF_F_STR("sandbox", spec->sandbox_id),
@@ -216,9 +216,9 @@ static int qemu_connect(struct vmm *v, int64_t timeout_ms, struct cf_err *err)
 		r = check_running(v, err);
 	if (r < 0)
 		return r;
-	/* over virtio-serial the connection ends with QEMU; over vsock there is none before boot */
-	if (cf_starts_with(v->agent, VSERIAL_SCHEME))
-		return ttrpc_dial_fd(v->agent, deadline - cf_now_ms(), err);
+	/* the port's connection ends with QEMU, so that waiting on it ends too; vsock has none yet */
+	if (cf_starts_with(v->agent, "/"))
+		return vserial_dial_fd(v->agent, deadline - cf_now_ms(), err);
 	return vsock_dial(v, deadline, err);
 }
 
