@@ -203,6 +203,17 @@ const char *agent_kbs_url(const struct agent *a)
 	return a->config.kbs_url;
 }
 
+void agent_warm(struct agent *a)
+{
+	const struct attester_ops *ops = a->attester.ops;
+	struct cf_buf binding = { 0 };
+	struct cf_err err;
+
+	if (a->server && ops->binding && ops->binding(a->attester.self, &binding, &err) < 0)
+		cf_log_debug("not warmed up", CF_F_STR("error", err.msg));
+	cf_buf_fini(&binding);
+}
+
 /* ---- evidence ---- */
 
 int agent_evidence(struct agent *a, struct cf_view runtime_data, struct cf_buf *ret,

@@ -40,6 +40,8 @@ const char *agent_tee(const struct agent *a);
 enum cf_log_level agent_log_level(const struct agent *a);
 const char *agent_kbs_url(const struct agent *a); /* or NULL */
 
+/* Makes ahead what the first attestation needs; failures show then. For a worker, at the start. */
+void agent_warm(struct agent *a);
 /* Evidence over the caller's bytes: never with an activation, so it opens nothing at the KBS. */
 cf_must_use int agent_evidence(struct agent *a, struct cf_view runtime_data, struct cf_buf *ret,
                                struct cf_err *err);

@@ -273,6 +273,11 @@ static int start_rest(struct daemon *d, struct agent *agent, struct cf_err *err)
 	return r;
 }
 
+static void warm(void *arg)
+{
+	agent_warm(arg);
+}
+
 static int daemon_start(struct daemon *d, const struct options *o, struct agent *agent,
                         struct cf_err *err)
 {
@@ -305,7 +310,8 @@ static int daemon_start(struct daemon *d, const struct options *o, struct agent 
 		return r;
 	d->term = cf_loop_signal(d->loop, SIGTERM, on_signal, d);
 	d->intr = cf_loop_signal(d->loop, SIGINT, on_signal, d);
-	return tell_ready(o->ready_fd, err);
+	r = cf_work_add(d->work, warm, agent, err);
+	return r < 0 ? r : tell_ready(o->ready_fd, err);
 }
 
 static void daemon_end(struct daemon *d)

@@ -64,6 +64,7 @@ int aa_tpm_open(const char *device, enum aa_tpm_ak ak, struct aa_tpm **ret, stru
 
 	t->ak_kind = ak;
 	t->ak = ESYS_TR_NONE;
+	t->ek = ESYS_TR_NONE;
 	r = tcti_for(device, &t->tcti, err);
 	if (r < 0)
 		return r;
@@ -87,12 +88,14 @@ struct aa_tpm *aa_tpm_close(struct aa_tpm *t)
 		return NULL;
 	if (t->esys) {
 		aa_tpm_flush(t, &t->ak);
+		aa_tpm_flush(t, &t->ek);
 		Esys_Finalize(&t->esys);
 	}
 	if (t->tcti) {
 		Tss2_Tcti_Finalize(t->tcti);
 		free(t->tcti);
 	}
+	aa_tpm_ek_fini(&t->known);
 	cf_buf_fini(&t->ak_tpm2b);
 	cf_buf_fini(&t->ak_spki);
 	free(t);
@@ -275,7 +278,6 @@ int aa_tpm_activate(struct aa_tpm *t, struct cf_view blob, struct cf_view secret
 {
 	TPM2B_ID_OBJECT id = { 0 };
 	TPM2B_ENCRYPTED_SECRET enc = { 0 };
-	uint32_t ek = ESYS_TR_NONE;
 	struct cf_buf ek_public = { 0 };
 	int r = parse_credential(blob, secret, &id, &enc, err);
 
@@ -284,10 +286,11 @@ int aa_tpm_activate(struct aa_tpm *t, struct cf_view blob, struct cf_view secret
 	if (!t->ek_index || t->ak == ESYS_TR_NONE)
 		return cf_fail(err, CF_FAILED_PRECONDITION,
 		               "TPM: no endorsement certificate was sent");
-	r = aa_tpm_make_ek(t, t->ek_index, &ek, &ek_public, err);
+	if (t->ek == ESYS_TR_NONE)
+		r = aa_tpm_make_ek(t, t->ek_index, &t->ek, &ek_public, err);
 	if (r == 0)
-		r = activate(t, ek, &id, &enc, ret, err);
-	aa_tpm_flush(t, &ek);
+		r = activate(t, t->ek, &id, &enc, ret, err);
+	aa_tpm_flush(t, &t->ek);
 	cf_buf_fini(&ek_public);
 	return r;
 }

@@ -210,18 +210,19 @@ static bool cert_fits_key(struct cf_view der, struct cf_view tpm2b, struct cf_er
 static bool try_index(struct aa_tpm *t, uint32_t index, struct cf_buf *cert, struct cf_err *err)
 {
 	struct cf_buf nv = { .max = AA_TPM_CERT_MAX }, pub = { 0 };
-	uint32_t tr = ESYS_TR_NONE;
 	bool fits = false;
 
+	aa_tpm_flush(t, &t->ek);
 	if (nv_read(t, index, &nv, err) == 0 && der_size(cf_buf_view(&nv)) > 0 &&
-	    aa_tpm_make_ek(t, index, &tr, &pub, err) == 0) {
+	    aa_tpm_make_ek(t, index, &t->ek, &pub, err) == 0) {
 		struct cf_view der = cf_view_sub(cf_buf_view(&nv), 0, der_size(cf_buf_view(&nv)));
 
 		fits = cert_fits_key(der, cf_buf_view(&pub), err);
 		if (fits)
 			cf_buf_add_view(cert, der);
 	}
-	aa_tpm_flush(t, &tr);
+	if (!fits)
+		aa_tpm_flush(t, &t->ek);
 	cf_buf_fini(&nv);
 	cf_buf_fini(&pub);
 	return fits;
@@ -280,11 +281,21 @@ int aa_tpm_ek_at(struct aa_tpm *t, uint32_t index, struct aa_tpm_ek *ret, struct
 	return 0;
 }
 
+static void copy_ek(const struct aa_tpm_ek *from, struct aa_tpm_ek *to)
+{
+	*to = (struct aa_tpm_ek){ .chain_count = from->chain_count };
+	cf_buf_add_view(&to->cert, cf_buf_view(&from->cert));
+	for (size_t i = 0; i < from->chain_count; i++)
+		cf_buf_add_view(&to->chain[i], cf_buf_view(&from->chain[i]));
+}
+
 int aa_tpm_ek(struct aa_tpm *t, struct aa_tpm_ek *ret, struct cf_err *err)
 {
-	int r = AA_TPM_E_NO_EK;
+	int r = t->known.cert.size ? 0 : AA_TPM_E_NO_EK;
 
 	for (size_t i = 0; r == AA_TPM_E_NO_EK && i < CF_ARRAY_LEN(rows); i++)
-		r = aa_tpm_ek_at(t, rows[i].index, ret, err);
+		r = aa_tpm_ek_at(t, rows[i].index, &t->known, err);
+	if (r == 0)
+		copy_ek(&t->known, ret);
 	return r;
 }

@@ -13,6 +13,12 @@ struct aa_tpm {
 	uint32_t ak; /* ESYS_TR; 0xfff is none */
 	struct cf_buf ak_tpm2b, ak_spki;
 	uint32_t ek_index; /* NV index of the certificate that fitted; 0: none yet */
+	/*
+	 * Making an endorsement key takes a TPM a second or two, so what never changes is kept, and
+	 * the key itself from the moment it was found until the activation that follows.
+	 */
+	struct aa_tpm_ek known;
+	uint32_t ek; /* ESYS_TR; 0xfff is none */
 };
 
 /* "what: text of the response code". */
