@@ -72,6 +72,9 @@ struct guest_container {
 	const struct policy_container *policy;
 	struct cf_strv env, caps; /* what it was granted */
 	char *cwd;
+	char *termination_log;   /* path here, or NULL */
+	size_t env_at;           /* while creating: the variable that is looked at for a seal */
+	struct cf_strv unsealed; /* "NAME=plaintext"; wiped at the end */
 	struct policy_user user;
 	uint32_t asked_uid, asked_gid;
 };
@@ -157,3 +160,9 @@ void guest_unmount(const char *path);
 typedef void guest_pull_done(void *arg, const struct cf_err *err); /* @err NULL: it is there */
 cf_must_use int guest_pull(struct guest *g, const char *image, const char *bundle,
                            guest_pull_done *done, void *arg, struct cf_err *err);
+
+/* @plain is borrowed, and empty with an error. */
+typedef void guest_unseal_done(void *arg, const struct cf_err *err, struct cf_view plain);
+/* @secret: "sealed.…". */
+cf_must_use int guest_unseal(struct guest *g, const char *secret, guest_unseal_done *done,
+                             void *arg, struct cf_err *err);

@@ -428,8 +428,6 @@ HANDLER(get_diagnostic_data, GetDiagnosticDataRequest)
 {
 	Grpc__GetDiagnosticDataResponse resp = GRPC__GET_DIAGNOSTIC_DATA_RESPONSE__INIT;
 	struct guest_container *c = guest_find(g, req->container_id);
-	cf_cleanup(cf_freep) char *rootfs = NULL;
-	cf_cleanup(cf_closep) int root = -1;
 	cf_cleanup(cf_closep) int fd = -1;
 	uint8_t data[DIAGNOSTIC_MAX];
 	struct cf_err err;
@@ -444,11 +442,8 @@ HANDLER(get_diagnostic_data, GetDiagnosticDataRequest)
 		rpc_fail_err(call, &err);
 		return;
 	}
-	rootfs = cf_asprintf("%s/rootfs", c->bundle);
-	root = open(rootfs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (root >= 0)
-		fd = cf_open_beneath(root, "dev/termination-log", O_RDONLY | O_NONBLOCK, 0,
-		                     CF_NO_SYMLINKS, NULL);
+	if (c->termination_log)
+		fd = open(c->termination_log, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	n = fd >= 0 ? read(fd, data, sizeof(data)) : 0;
 	resp.data.data = data;
 	resp.data.len = n > 0 ? (size_t)n : 0;

@@ -3,6 +3,7 @@
  * A container's creation, start and end. Creation is a chain: storages, pull, judgement, crun; each
  * link runs when the one before has answered, and any failure undoes everything.
  */
+#include "vmm-glue/guest/guest_container.h"
 #include "base/crypto.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -76,7 +77,7 @@ static void hash_request(const Grpc__CreateContainerRequest *req, uint8_t out[32
 	cf_sha256(cf_view(packed, size), out);
 }
 
-static void answer(struct rpc_call **slot, const struct cf_err *err)
+void guest_container_answer(struct rpc_call **slot, const struct cf_err *err)
 {
 	struct rpc_call *call = cf_take(slot);
 
@@ -93,13 +94,13 @@ static void answer_creators(struct guest_container *c, const struct cf_err *err)
 {
 	c->req = NULL;
 	while (c->creator_count)
-		answer(&c->creators[--c->creator_count], err);
+		guest_container_answer(&c->creators[--c->creator_count], err);
 }
 
 static void answer_removers(struct guest_container *c, const struct cf_err *err)
 {
 	while (c->remover_count)
-		answer(&c->removers[--c->remover_count], err);
+		guest_container_answer(&c->removers[--c->remover_count], err);
 }
 
 /* ---- the end ---- */
@@ -136,6 +137,10 @@ static void container_free(struct guest_container *c)
 	cf_strv_fini(&c->env);
 	cf_strv_fini(&c->caps);
 	policy_user_fini(&c->user);
+	for (size_t i = 0; i < c->unsealed.count; i++)
+		explicit_bzero(c->unsealed.items[i], strlen(c->unsealed.items[i]));
+	cf_strv_fini(&c->unsealed);
+	free(c->termination_log);
 	free(c->cwd);
 	free(c->image);
 	free(c->name);
@@ -187,8 +192,8 @@ static void on_killed(const struct cf_err *err, void *arg)
 		cf_log_debug("crun kill", CF_F_STR("why", err->msg));
 }
 
-/* Every process of the container: one that joined another's pid namespace outlives its init. */
-static int kill_all(struct guest_container *c, guest_crun_done *done, void *arg, struct cf_err *err)
+int guest_container_kill_all(struct guest_container *c, guest_crun_done *done, void *arg,
+                             struct cf_err *err)
 {
 	struct cf_strv args = { 0 };
 	struct guest_crun_call call = { .bundle = c->bundle, .args = &args, .fds = { -1, -1, -1 } };
@@ -203,7 +208,7 @@ static int kill_all(struct guest_container *c, guest_crun_done *done, void *arg,
 	return r;
 }
 
-static bool init_runs(const struct guest_container *c)
+bool guest_container_runs(const struct guest_container *c)
 {
 	return c->init && c->init->pid && !c->init->has_ended;
 }
@@ -218,7 +223,7 @@ void guest_container_discard(struct guest_container *c)
 	}
 	if (c->state == GUEST_REMOVING)
 		return;
-	if (!init_runs(c)) {
+	if (!guest_container_runs(c)) {
 		delete_container(c);
 		return;
 	}
@@ -227,7 +232,7 @@ void guest_container_discard(struct guest_container *c)
 	if (guest_process_signal(c->init, SIGKILL, &err) < 0)
 		cf_log_warn("kill failed", CF_F_STR("why", err.msg));
 	/* A paused container cannot die before it is thawed; crun kill sees to that. */
-	if (!c->is_pause && kill_all(c, on_killed, NULL, &err) < 0)
+	if (!c->is_pause && guest_container_kill_all(c, on_killed, NULL, &err) < 0)
 		cf_log_warn("crun kill failed", CF_F_STR("why", err.msg));
 }
 
@@ -282,9 +287,9 @@ void guest_containers_abandon(struct guest *g)
 		struct guest_container *c = g->containers;
 
 		answer_creators(c, &err);
-		answer(&c->starter, &err);
+		guest_container_answer(&c->starter, &err);
 		answer_removers(c, &err);
-		if (init_runs(c) && guest_process_signal(c->init, SIGKILL, &err) < 0)
+		if (guest_container_runs(c) && guest_process_signal(c->init, SIGKILL, &err) < 0)
 			cf_log_warn("kill failed", CF_F_STR("container", c->id));
 		container_free(c);
 	}
@@ -431,7 +436,7 @@ static int pid_namespace(const struct guest_container *c, char **ret, struct cf_
 	if (!c->req->sandbox_pidns)
 		return 0;
 	for (const struct guest_container *p = c->guest->containers; p; p = p->next) {
-		if (!p->is_pause || !init_runs(p))
+		if (!p->is_pause || !guest_container_runs(p))
 			continue;
 		*ret = cf_asprintf("/proc/%d/ns/pid", (int)p->init->pid);
 		return 0;
@@ -455,6 +460,7 @@ static int write_config(struct guest_container *c, struct cf_err *err)
 		.wire_root = c->guest->opts.state_dir,
 		.is_privileged = policy_container_is_privileged(c->policy),
 		.user = &c->user,
+		.unsealed = &c->unsealed,
 	};
 	struct cf_buf text = { 0 };
 	int r;
@@ -469,12 +475,18 @@ static int write_config(struct guest_container *c, struct cf_err *err)
 	r = cf_buf_check(&text, "config.json", err);
 	if (r == 0)
 		r = cf_write_file_atomic(path, cf_buf_view(&text), 0600, err);
-	cf_buf_fini(&text);
+	cf_buf_wipe(&text);
 	return r;
 }
 
-static void remember_grant(struct guest_container *c, const Grpc__Process *p)
+static void remember_grant(struct guest_container *c)
 {
+	const Grpc__Spec *spec = c->req->oci;
+	const Grpc__Process *p = spec->process;
+
+	for (size_t i = 0; i < spec->n_mounts && !c->termination_log; i++)
+		if (cf_streq(spec->mounts[i]->destination, "/dev/termination-log"))
+			c->termination_log = guest_path(c->guest, spec->mounts[i]->source);
 	for (size_t i = 0; i < p->n_env; i++)
 		cf_strv_add(&c->env, p->env[i]);
 	for (size_t i = 0; p->capabilities && i < p->capabilities->n_bounding; i++)
@@ -511,17 +523,67 @@ static int judge(struct guest_container *c, struct cf_err *err)
 		r = native_policy_container(c->guest->policy, &req, &c->policy, err);
 	if (r == 0) {
 		native_policy_user(c->policy, &config.image, c->req->oci->process, &c->user);
-		remember_grant(c, c->req->oci->process);
+		remember_grant(c);
 	}
 	guest_image_config_fini(&config);
 	return r;
+}
+
+static void unseal_next(struct guest_container *c);
+
+/* A secret that does not open ends the creation: nobody is served with a seal for a password. */
+static void on_unsealed(void *arg, const struct cf_err *failure, struct cf_view plain)
+{
+	struct guest_container *c = arg;
+	const char *entry;
+	struct cf_err err;
+
+	if (give_up(c))
+		return;
+	entry = c->req->oci->process->env[c->env_at];
+	if (failure || cf_view_has_nul(plain)) {
+		if (failure)
+			err = *failure;
+		else
+			(void)cf_fail(&err, CF_INVALID_ARGUMENT, "a NUL in the secret");
+		(void)cf_wrap(&err, -(int)err.code, "sealed variable %.*s",
+		              (int)strcspn(entry, "="), entry);
+		fail_creation(c, &err);
+		return;
+	}
+	cf_strv_addf(&c->unsealed, "%.*s=%.*s", (int)strcspn(entry, "="), entry, (int)plain.size,
+	             plain.size ? (const char *)plain.data : "");
+	c->env_at++;
+	unseal_next(c);
+}
+
+static void unseal_next(struct guest_container *c)
+{
+	const Grpc__Process *process = c->req->oci->process;
+	struct cf_err err;
+	int r = 0;
+
+	for (; c->env_at < process->n_env; c->env_at++) {
+		const char *value = strchr(process->env[c->env_at], '=');
+
+		if (!value || !cf_starts_with(value + 1, "sealed."))
+			continue;
+		r = guest_unseal(c->guest, value + 1, on_unsealed, c, &err);
+		if (r < 0)
+			fail_creation(c, &err);
+		return;
+	}
+	r = write_config(c, &err);
+	if (r == 0)
+		r = run_crun_create(c, &err);
+	if (r < 0)
+		fail_creation(c, &err);
 }
 
 static void on_pull_end(void *arg, const struct cf_err *failure)
 {
 	struct guest_container *c = arg;
 	struct cf_err err;
-	int r;
 
 	if (failure) {
 		err = *failure;
@@ -531,13 +593,10 @@ static void on_pull_end(void *arg, const struct cf_err *failure)
 	}
 	if (give_up(c))
 		return;
-	r = judge(c, &err);
-	if (r == 0)
-		r = write_config(c, &err);
-	if (r == 0)
-		r = run_crun_create(c, &err);
-	if (r < 0)
+	if (judge(c, &err) < 0)
 		fail_creation(c, &err);
+	else
+		unseal_next(c);
 }
 
 static void on_pause_ready(int fd, unsigned what, void *arg)
@@ -678,7 +737,7 @@ static void on_started(const struct cf_err *err, void *arg)
 	struct guest_container *c = arg;
 
 	c->state = !c->init->has_ended ? (err ? GUEST_CREATED : GUEST_RUNNING) : GUEST_STOPPED;
-	answer(&c->starter, err);
+	guest_container_answer(&c->starter, err);
 	if (c->is_doomed)
 		guest_container_discard(c);
 }
@@ -707,77 +766,4 @@ void guest_start_container(struct guest *g, struct rpc_call *call, const char *i
 	if (guest_crun_start(g->crun, &start, on_started, c, &err) < 0)
 		on_started(&err, c);
 	cf_strv_fini(&args);
-}
-
-/* ---- commands and signals ---- */
-
-static void on_command(const struct cf_err *err, void *arg)
-{
-	struct rpc_call *call = arg;
-
-	answer(&call, err);
-}
-
-void guest_crun_command(struct guest *g, struct rpc_call *call, const char *id,
-                        const struct cf_strv *args)
-{
-	struct guest_container *c = guest_find(g, id);
-	struct guest_crun_call cmd = { .args = args, .fds = { -1, -1, -1 } };
-	struct cf_err err;
-
-	if (!c || c->is_pause || !init_runs(c)) {
-		rpc_fail(call, c ? CF_FAILED_PRECONDITION : CF_NOT_FOUND, "container %.60s%s", id,
-		         c ? " does not run" : "");
-		return;
-	}
-	cmd.bundle = c->bundle;
-	if (guest_crun_start(g->crun, &cmd, on_command, call, &err) < 0)
-		rpc_fail_err(call, &err);
-}
-
-static void on_all_killed(const struct cf_err *err, void *arg)
-{
-	struct rpc_call *call = arg;
-
-	on_killed(err, NULL);
-	guest_reply_empty(call); /* a container that had ended is as good */
-}
-
-static unsigned init_signal(const struct guest_process *p, unsigned signo)
-{
-	cf_cleanup(cf_freep) char *path = cf_asprintf("/proc/%d/status", (int)p->pid);
-	struct cf_buf text = { .max = 16384 };
-	int r = cf_read_file(path, 16384, &text, NULL);
-
-	if (r == 0)
-		signo = guest_signal_for_init(cf_buf_view(&text), signo);
-	cf_buf_fini(&text);
-	return signo;
-}
-
-void guest_signal_process(struct guest *g, struct rpc_call *call,
-                          const Grpc__SignalProcessRequest *req)
-{
-	struct guest_container *c;
-	struct guest_process *p;
-	unsigned signo = req->signal;
-	struct cf_err err;
-	int r;
-
-	r = guest_find_process(g, req->container_id, req->exec_id, &c, &p, &err);
-	if (r == 0 && signo > (unsigned)SIGRTMAX)
-		r = cf_fail(&err, CF_INVALID_ARGUMENT, "signal %u", signo);
-	if (r == 0 && !*req->exec_id && signo == SIGKILL && !c->is_pause) {
-		r = kill_all(c, on_all_killed, call, &err);
-		if (r == 0)
-			return;
-	}
-	if (r == 0 && p == c->init && !p->has_ended && !c->is_pause)
-		signo = init_signal(p, signo);
-	if (r == 0)
-		r = guest_process_signal(p, signo, &err);
-	if (r < 0)
-		rpc_fail_err(call, &err);
-	else
-		guest_reply_empty(call);
 }

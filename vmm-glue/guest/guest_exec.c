@@ -87,16 +87,16 @@ static void on_exec(const struct cf_err *failure, void *arg)
 }
 
 static int write_process(const struct start *s, const Grpc__Process *process,
-                         const struct policy_user *user, struct cf_err *err)
+                         const struct guest_container *c, struct cf_err *err)
 {
 	struct cf_buf text = { 0 };
 	int r;
 
-	guest_spec_write_process(process, user, &text);
+	guest_spec_write_process(process, &c->user, &c->unsealed, &text);
 	r = cf_buf_check(&text, "process", err);
 	if (r == 0)
 		r = cf_write_file_atomic(s->process_file, cf_buf_view(&text), 0600, err);
-	cf_buf_fini(&text);
+	cf_buf_wipe(&text);
 	return r;
 }
 
@@ -195,7 +195,7 @@ static int begin(struct guest *g, struct rpc_call *call, const Grpc__ExecProcess
 	r = guest_process_prepare(p, req->process->terminal,
 	                          native_policy_read(c->policy, NULL) == 0, c->bundle, err);
 	if (r == 0)
-		r = write_process(s, req->process, &c->user, err);
+		r = write_process(s, req->process, c, err);
 	if (r == 0)
 		r = run_crun_exec(s, c, p, err);
 	if (r < 0) {

@@ -70,3 +70,53 @@ int guest_pull(struct guest *g, const char *image, const char *bundle, guest_pul
 		free(p);
 	return r;
 }
+
+struct unseal {
+	guest_unseal_done *done;
+	void *arg;
+};
+
+static void on_unsealed(void *user, int r, ProtobufCMessage *msg, const struct cf_err *err)
+{
+	Api__UnsealSecretOutput *out = (Api__UnsealSecretOutput *)msg;
+	struct unseal *u = user;
+	struct cf_view plain = { 0 };
+
+	if (r == 0)
+		plain = cf_view(out->plaintext.data, out->plaintext.len);
+	u->done(u->arg, r < 0 ? err : NULL, plain);
+	if (out && out->plaintext.len)
+		explicit_bzero(out->plaintext.data, out->plaintext.len);
+	if (msg)
+		protobuf_c_message_free_unpacked(msg, NULL);
+	free(u);
+}
+
+int guest_unseal(struct guest *g, const char *secret, guest_unseal_done *done, void *arg,
+                 struct cf_err *err)
+{
+	Api__UnsealSecretInput msg = API__UNSEAL_SECRET_INPUT__INIT;
+	cf_cleanup(cf_freep) char *copy = cf_strdup(secret);
+	struct ttrpc_req req = {
+		.service = "api.SealedSecretService",
+		.method = "UnsealSecret",
+		.msg = &msg.base,
+		.out = &api__unseal_secret_output__descriptor,
+		.timeout_ms = GUEST_CDH_TIMEOUT_MS,
+	};
+	struct unseal *u;
+	int r;
+
+	r = connect_cdh(g, err);
+	if (r < 0)
+		return r;
+	msg.secret.data = (uint8_t *)copy;
+	msg.secret.len = strlen(copy);
+	u = cf_zalloc(sizeof(*u));
+	u->done = done;
+	u->arg = arg;
+	r = ttrpc_start(g->cdh, &req, on_unsealed, u, err);
+	if (r < 0)
+		free(u);
+	return r;
+}

@@ -80,7 +80,19 @@ static void write_rlimits(struct cf_jw *w, const Grpc__Process *p)
 	cf_jw_end_arr(w);
 }
 
-static void write_process(struct cf_jw *w, const Grpc__Process *p, const struct policy_user *user)
+/* A sealed value gives way to what it seals. */
+static const char *env_entry(const char *entry, const struct cf_strv *unsealed)
+{
+	size_t key_size = strcspn(entry, "=") + 1;
+
+	for (size_t i = 0; i < unsealed->count; i++)
+		if (strncmp(unsealed->items[i], entry, key_size) == 0)
+			return unsealed->items[i];
+	return entry;
+}
+
+static void write_process(struct cf_jw *w, const Grpc__Process *p, const struct policy_user *user,
+                          const struct cf_strv *unsealed)
 {
 	cf_jw_obj(w);
 	cf_jw_kbool(w, "terminal", p->terminal);
@@ -93,7 +105,11 @@ static void write_process(struct cf_jw *w, const Grpc__Process *p, const struct 
 	}
 	write_user(w, user);
 	write_list(w, "args", p->args, p->n_args);
-	write_list(w, "env", p->env, p->n_env);
+	cf_jw_key(w, "env");
+	cf_jw_arr(w);
+	for (size_t i = 0; i < p->n_env; i++)
+		cf_jw_str(w, env_entry(p->env[i], unsealed));
+	cf_jw_end_arr(w);
 	cf_jw_kstr(w, "cwd", *p->cwd ? p->cwd : "/");
 	write_caps(w, p->capabilities);
 	write_rlimits(w, p);
@@ -104,11 +120,11 @@ static void write_process(struct cf_jw *w, const Grpc__Process *p, const struct 
 }
 
 void guest_spec_write_process(const Grpc__Process *process, const struct policy_user *user,
-                              struct cf_buf *out)
+                              const struct cf_strv *unsealed, struct cf_buf *out)
 {
 	struct cf_jw w = { .out = out };
 
-	write_process(&w, process, user);
+	write_process(&w, process, user, unsealed);
 }
 
 /* ---- mounts ---- */
@@ -315,7 +331,7 @@ void guest_spec_write(const Grpc__Spec *spec, const struct guest_spec_opts *opts
 	cf_jw_obj(&w);
 	cf_jw_kstr(&w, "ociVersion", "1.0.2");
 	cf_jw_key(&w, "process");
-	write_process(&w, spec->process, opts->user);
+	write_process(&w, spec->process, opts->user, opts->unsealed);
 	cf_jw_key(&w, "root");
 	cf_jw_obj(&w);
 	cf_jw_kstr(&w, "path", opts->rootfs);

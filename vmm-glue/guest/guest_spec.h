@@ -18,6 +18,7 @@ struct guest_spec_opts {
 	const char *wire_root; /* what GUEST_WIRE_ROOT is here; sources of mounts are moved there */
 	bool is_privileged;
 	const struct policy_user *user; /* whatever the host asked for */
+	const struct cf_strv *unsealed; /* variables whose value is not what the host sent */
 };
 
 /* config.json of a container. */
@@ -25,7 +26,7 @@ void guest_spec_write(const Grpc__Spec *spec, const struct guest_spec_opts *opts
                       struct cf_buf *out);
 /* The `process` object alone, for crun exec. */
 void guest_spec_write_process(const Grpc__Process *process, const struct policy_user *user,
-                              struct cf_buf *out);
+                              const struct cf_strv *unsealed, struct cf_buf *out);
 /* LinuxResources alone, for crun update. */
 void guest_spec_write_resources(const Grpc__LinuxResources *res, struct cf_buf *out);
 

@@ -33,8 +33,8 @@ struct fx {
 	/* the image service's stand-in */
 	struct cf_loop *loop;
 	struct ttrpc_server *cdh;
-	struct rpc_service service;
-	const struct rpc_service *services[1];
+	struct rpc_service service, sealed;
+	const struct rpc_service *services[2];
 	pthread_t thread;
 	atomic_int pulls;
 	atomic_bool is_slow; /* keep the next pull until fx_release() */
@@ -107,6 +107,23 @@ static inline void fx_pull(struct rpc_call *call, const ProtobufCMessage *msg, v
 	fx_finish_pull(call, req->bundle_path, strstr(req->image_url, "secret"));
 }
 
+/* "sealed.good" opens, others do not. */
+static inline void fx_unseal(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	const Api__UnsealSecretInput *req = (const Api__UnsealSecretInput *)msg;
+	Api__UnsealSecretOutput resp = API__UNSEAL_SECRET_OUTPUT__INIT;
+	static uint8_t plain[] = "opened";
+
+	(void)user;
+	if (!cf_view_eq_str(cf_view(req->secret.data, req->secret.len), "sealed.good")) {
+		rpc_fail(call, CF_PERMISSION_DENIED, "no key for this secret");
+		return;
+	}
+	resp.plaintext.data = plain;
+	resp.plaintext.len = sizeof(plain) - 1;
+	rpc_reply(call, &resp);
+}
+
 static inline void fx_release_now(void *arg)
 {
 	struct fx *f = arg;
@@ -141,8 +158,12 @@ static inline void fx_start_cdh(struct fx *f)
 		{ "PullImage", &api__image_pull_request__descriptor,
 		  &api__image_pull_response__descriptor, fx_pull, RPC_INLINE },
 	};
+	static const struct rpc_method sealed_methods[] = {
+		{ "UnsealSecret", &api__unseal_secret_input__descriptor,
+		  &api__unseal_secret_output__descriptor, fx_unseal, RPC_INLINE },
+	};
 	cf_cleanup(cf_freep) char *address = cf_asprintf("unix://%s/cdh.sock", f->dir);
-	struct ttrpc_server_opts opts = { .service_count = 1 };
+	struct ttrpc_server_opts opts = { .service_count = 2 };
 	struct cf_err err;
 
 	f->service = (struct rpc_service){
@@ -151,7 +172,13 @@ static inline void fx_start_cdh(struct fx *f)
 		.method_count = CF_ARRAY_LEN(methods),
 		.user = f,
 	};
+	f->sealed = (struct rpc_service){
+		.name = "api.SealedSecretService",
+		.methods = sealed_methods,
+		.method_count = 1,
+	};
 	f->services[0] = &f->service;
+	f->services[1] = &f->sealed;
 	EXPECT_OK(cf_loop_new(&f->loop, &err), &err);
 	opts.loop = f->loop;
 	opts.services = f->services;

@@ -256,6 +256,37 @@ CF_TEST(much_output_comes_whole)
 	fx_stop(f);
 }
 
+CF_TEST(sealed_variables_are_opened_inside_or_end_the_creation)
+{
+	static const char policy[] = "[[container]]\nimage = \"test/app\"\n"
+				     "env = [\"PASSWORD=*\"]\nexec = [[\"/bin/env\"]]\n"
+				     "args = [\"/bin/sh\", \"-c\", \"echo $PASSWORD\"]\n";
+	struct fx_container *c;
+	struct cf_err err;
+	struct fx *f;
+	int status = -1;
+	char *out;
+
+	NEED_ROOT();
+	f = fx_start(policy);
+	EXPECT_OK(fx_sandbox(f, false, &err), &err);
+	c = fx_container("app-1", "test/app");
+	fx_shell(c, "echo $PASSWORD");
+	fx_env(c, "PASSWORD=sealed.good");
+	out = fx_run(f, c, &status);
+	EXPECT_STR(out, "opened\n");
+	EXPECT_INT(status, 0);
+	free(out);
+	fx_container_free(c);
+	c = fx_container("app-2", "test/app");
+	fx_shell(c, "echo $PASSWORD");
+	fx_env(c, "PASSWORD=sealed.bad");
+	EXPECT_FAILS(fx_create(f, c, &err), CF_PERMISSION_DENIED);
+	EXPECT_STR(err.msg, "sealed variable PASSWORD: no key for this secret");
+	fx_container_free(c);
+	fx_stop(f);
+}
+
 /* ---- a policy in Rego ---- */
 
 CF_TEST(rego_policy_judges_every_request)

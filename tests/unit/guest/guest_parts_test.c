@@ -156,18 +156,22 @@ static struct cf_json *write_config(struct fx_container *c, bool privileged)
 {
 	uint32_t groups[1] = { 7 };
 	struct policy_user user = { .uid = 5, .gid = 6, .groups = groups, .group_count = 1 };
+	struct cf_strv unsealed = { 0 };
 	struct guest_spec_opts opts = { .id = "app-1",
 		                        .rootfs = "/state/app-1/rootfs",
 		                        .ipc_ns = "/ns/ipc",
 		                        .uts_ns = "/ns/uts",
 		                        .wire_root = "/state",
 		                        .is_privileged = privileged,
-		                        .user = &user };
+		                        .user = &user,
+		                        .unsealed = &unsealed };
 	struct cf_buf text = { 0 };
 	struct cf_json *json = NULL;
 	struct cf_err err;
 
+	cf_strv_add(&unsealed, "PASSWORD=opened");
 	guest_spec_write(&c->spec, &opts, &text);
+	cf_strv_fini(&unsealed);
 	EXPECT_OK(cf_json_parse(cf_buf_view(&text), 0, &json, &err), &err);
 	cf_buf_fini(&text);
 	return json;
@@ -191,6 +195,8 @@ CF_TEST(config_keeps_what_is_ours_to_say)
 
 	fx_arg(c, "a \"quoted\"\nword");
 	fx_mount(c, "/data", "bind", GUEST_WIRE_SHARE "/v", "rbind");
+	fx_env(c, "PASSWORD=sealed.x");
+	fx_env(c, "PASSWORD2=sealed.y");
 	c->user.uid = 999; /* not heard */
 	c->process.oomscoreadj = -998;
 	c->root.path = fx_str(c, "/host/says/otherwise");
@@ -210,6 +216,8 @@ CF_TEST(config_keeps_what_is_ours_to_say)
 	linux_part = cf_json_get(json, "linux");
 	EXPECT(cf_view_eq_str(cf_json_str(cf_json_at(cf_json_get(process, "args"), 0)),
 	                      "a \"quoted\"\nword"));
+	EXPECT(list_has(cf_json_get(process, "env"), "PASSWORD=opened"));
+	EXPECT(list_has(cf_json_get(process, "env"), "PASSWORD2=sealed.y"));
 	EXPECT(cf_json_int(cf_json_get(user, "uid")) == 5);
 	EXPECT(cf_json_int(cf_json_get(user, "gid")) == 6);
 	EXPECT_INT(cf_json_len(cf_json_get(user, "additionalGids")), 1);
