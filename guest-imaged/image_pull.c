@@ -162,6 +162,10 @@ static int prepare_layer(struct pull *p, size_t i, struct cf_err *err)
 		.desc = &p->manifest.layers[i],
 		.diff_id = p->ret->config.diff_ids[i],
 		.not_durable = p->env->not_durable,
+		.progress = p->env->progress,
+		.progress_arg = p->env->progress_arg,
+		.index = i,
+		.count = p->manifest.layer_count,
 		.done_fd = p->done_fd,
 		.stop_fd = p->cancel_fd,
 	};

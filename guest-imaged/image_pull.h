@@ -29,6 +29,10 @@ struct pull_env {
 	int (*fetch)(void *arg, const char *uri, struct cf_buf *ret, struct cf_err *err);
 	void *fetch_arg;
 	bool not_durable; /* the store does not outlive this machine's memory */
+	/* Told when layer @i (from 0) of @count begins and when it is there. Any thread. May be NULL. */
+	void (*progress)(void *arg, size_t i, size_t count, const struct oci_descriptor *layer,
+	                 bool is_done);
+	void *progress_arg;
 };
 
 struct pull_layer_info {

@@ -16,6 +16,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char usage[] =
@@ -29,6 +30,7 @@ static const char usage[] =
 	"  --keys DIR            private keys (PEM, DER, JWK) and raw 32-byte image keys\n"
 	"  --policy FILE         policy.json: whose signatures are needed\n"
 	"  --json                print digests and diffIDs as one JSON object\n"
+	"  --quiet, -q           no progress on stderr\n"
 	"  --authfile FILE       registry credentials\n"
 	"  --cert-dir DIR        more trust anchors (*.crt, *.pem)\n"
 	"  --tls-verify=false    do not check certificates; plain HTTP where there is no TLS\n"
@@ -39,7 +41,7 @@ static const char usage[] =
 
 struct options {
 	const char *image, *out, *keys, *policy;
-	bool json, help;
+	bool json, help, quiet;
 	struct oci_options registry;
 };
 
@@ -78,6 +80,8 @@ static int parse_one(struct options *o, int argc, char **argv, int *i, struct cf
 	}
 	if (cf_streq(argv[*i], "--json"))
 		o->json = true;
+	else if (cf_streq(argv[*i], "--quiet") || cf_streq(argv[*i], "-q"))
+		o->quiet = true;
 	else if (cf_streq(argv[*i], "--help") || cf_streq(argv[*i], "-h"))
 		o->help = true;
 	else if (argv[*i][0] != '-' && !o->image)
@@ -260,6 +264,22 @@ static int fetch(void *arg, const char *uri, struct cf_buf *ret, struct cf_err *
 	return local_keys_resource(arg, uri, ret, err);
 }
 
+/* "12:00:07 pull layer=3/5 sha256:9ab774fcf3a8 118 MiB"; one write a line: jobs tell it side by side. */
+static void show_progress(void *arg, size_t i, size_t count, const struct oci_descriptor *layer,
+                          bool is_done)
+{
+	time_t now = time(NULL);
+	struct tm tm;
+	char clock[16];
+
+	(void)arg;
+	localtime_r(&now, &tm);
+	strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
+	fprintf(stderr, "%s pull layer=%zu/%zu %.19s %llu KiB%s\n", clock, i + 1, count,
+	        layer->digest.text, (unsigned long long)(layer->size + 1023) / 1024,
+	        is_done ? " done" : "");
+}
+
 static int pull(const struct options *o, struct local_keys *keys, struct pull_result *res,
                 struct cf_err *err)
 {
@@ -272,6 +292,7 @@ static int pull(const struct options *o, struct local_keys *keys, struct pull_re
 		.fetch = fetch,
 		.fetch_arg = keys,
 		.not_durable = true,
+		.progress = o->quiet ? NULL : show_progress,
 	};
 	int r = load_policy(o, &policy, err);
 

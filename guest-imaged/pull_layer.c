@@ -181,7 +181,11 @@ void pull_layer_run(void *layer)
 	struct pull_layer *l = layer;
 	const uint64_t one = 1;
 
+	if (l->progress)
+		l->progress(l->progress_arg, l->index, l->count, l->desc, false);
 	l->result = run(l, &l->err);
+	if (l->progress && l->result == 0)
+		l->progress(l->progress_arg, l->index, l->count, l->desc, true);
 	if (l->result < 0)
 		l->result = cf_wrap(&l->err, l->result, "layer %s", l->desc->digest.text);
 	if (l->result < 0 && l->stop_fd >= 0)

@@ -18,7 +18,11 @@ struct pull_layer {
 	struct ocicrypt_options crypt; /* .key NULL: not encrypted */
 	uint64_t inflated_max;         /* 0: the pipeline's own limit */
 	bool not_durable;
-	int done_fd; /* eventfd, or -1: one more job is over */
+	void (*progress)(void *arg, size_t i, size_t count, const struct oci_descriptor *layer,
+	                 bool is_done); /* or NULL; on the job's thread */
+	void *progress_arg;
+	size_t index, count; /* which layer of how many this is */
+	int done_fd;         /* eventfd, or -1: one more job is over */
 	int stop_fd; /* eventfd, or -1: made readable by a failure, so that the others stop */
 	/* out */
 	int result;
