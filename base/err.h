@@ -42,7 +42,7 @@ enum cf_code {
 struct cf_err {
 	enum cf_code code;
 	int sys; /* errno or 0 */
-	char msg[504];
+	char msg[1016];
 };
 
 #define CF_STR2(x) #x

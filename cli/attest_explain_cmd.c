@@ -6,7 +6,8 @@
 static const char help[] =
 	"usage: coffer attest explain REF [--json]\n"
 	"       coffer attest explain --tee TEE --evidence FILE [options of attest verify]\n"
-	"Why it was denied: REF stands in the refusal that the guest saw; FILE is evidence.\n";
+	"Why it was denied: REF stands in the refusal that the guest saw; FILE is evidence. The\n"
+	"first eight letters of a session that the audit log names show what convinced.\n";
 
 /* What the guest sent may hold control bytes. */
 static void print_shown(struct cf_view v)
@@ -49,18 +50,36 @@ static void print_check(const struct cf_json *check)
 	print_fact(check, "fix", "fix");
 }
 
+/* At whom the chain of trust ends; a software TPM is called that. */
+static void print_root(const struct cf_json *verdict)
+{
+	struct cf_view root = cf_json_str(cf_json_get(verdict, "root_of_trust"));
+	struct cf_view kind = cf_json_str(cf_json_get(verdict, "root_kind"));
+
+	if (root.size == 0)
+		return;
+	printf("  root of trust: ");
+	print_shown(root);
+	if (cf_view_eq_str(kind, "software"))
+		printf(" (software TPM, memory not encrypted)");
+	putchar('\n');
+}
+
 static void print_record(const struct cf_json *doc)
 {
 	const struct cf_json *verdict = cf_json_get(doc, "verdict");
 	const struct cf_json *checks = cf_json_get(verdict, "checks");
 
-	printf("denied: guest ");
+	bool is_yes = cf_view_eq_str(cf_json_str(cf_json_get(verdict, "result")), "affirming");
+
+	printf("%s: guest ", is_yes ? "attested" : "denied");
 	print_shown(cf_json_str(cf_json_get(doc, "peer")));
 	printf(" (");
 	print_shown(cf_json_str(cf_json_get(verdict, "tee")));
 	printf(") is ");
 	print_shown(cf_json_str(cf_json_get(verdict, "result")));
 	putchar('\n');
+	print_root(verdict);
 	for (size_t i = 0; i < cf_json_len(checks); i++)
 		print_check(cf_json_at(checks, i));
 }

@@ -261,13 +261,14 @@ static int appraise(struct kbs_call *c, struct appraisal *a, struct cf_err *err)
 	return ops->verify(&in, &a->verdict, err);
 }
 
-static void print_record(const struct kbs_call *c, const struct verdict *v, struct cf_buf *out)
+static void print_record(const struct kbs_call *c, const char *ref, const struct verdict *v,
+                         struct cf_buf *out)
 {
 	struct cf_jw w = { .out = out };
 
 	cf_jw_obj(&w);
-	cf_jw_kstr(&w, "schema", "coffer.denial/1");
-	cf_jw_kstr(&w, "ref", c->ref);
+	cf_jw_kstr(&w, "schema", c->ref[0] ? "coffer.denial/1" : "coffer.attestation/1");
+	cf_jw_kstr(&w, "ref", ref);
 	cf_jw_kint(&w, "time", (int64_t)time(NULL));
 	cf_jw_kstr(&w, "stage", "attest");
 	cf_jw_kstr(&w, "peer", c->peer);
@@ -286,13 +287,15 @@ static int keep_verdict(struct kbs_call *c, const struct verdict *v, struct cf_e
 		cf_asprintf("session %.8s, initdata %s", c->session_id,
 	                    v->initdata_digest ? v->initdata_digest : "not proven");
 
-	if (!is_yes) {
+	/* A refusal is told its reference; a yes is found by its session, as the audit log names it. */
+	cf_cleanup(cf_freep) char *session = cf_asprintf("%.8s", c->session_id);
+
+	if (!is_yes)
 		kbs_new_ref(c->ref);
-		print_record(c, v, &record);
-	}
+	print_record(c, is_yes ? session : c->ref, v, &record);
 	return store_attestation(c->kbs->store, &guest, v->tee,
-	                         verdict_tier_name(verdict_status(v)), note, is_yes ? NULL : c->ref,
-	                         cf_buf_view(&record), err);
+	                         verdict_tier_name(verdict_status(v)), note,
+	                         is_yes ? session : c->ref, cf_buf_view(&record), err);
 }
 
 static void refuse_evidence(struct kbs_call *c, const struct verdict *v)

@@ -601,7 +601,7 @@ static int do_attestation(struct cf_db_tx *tx, void *user, struct cf_err *err)
 	int r = 0;
 
 	if (p->ref)
-		r = cf_db_exec(tx, err, "INSERT INTO denial(ref, record) VALUES(?, ?)",
+		r = cf_db_exec(tx, err, "INSERT OR REPLACE INTO denial(ref, record) VALUES(?, ?)",
 		               CF_DB_TEXT(p->ref), CF_DB_TEXT_VIEW(p->record));
 	if (r == 0 && p->ref)
 		r = cf_db_exec(tx, err,
@@ -634,7 +634,7 @@ static int do_denial(struct cf_db_tx *tx, void *user, struct cf_err *err)
 	if (r == 0)
 		r = cf_db_next(&rows, err);
 	if (r == 0)
-		return cf_fail(err, CF_NOT_FOUND, "no denial with reference %s", p->ref);
+		return cf_fail(err, CF_NOT_FOUND, "no denial and no session %s", p->ref);
 	if (r < 0)
 		return r;
 	cf_buf_add_view(p->ret, cf_db_col_view(&rows, 0));

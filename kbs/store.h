@@ -90,7 +90,10 @@ cf_must_use int store_tpm_root_delete(struct store *s, const struct store_actor 
 
 /* ---- verdicts that were no ---- */
 
-/* Also writes the audit line of the attestation; @ref and @record NULL: it was a yes. */
+/*
+ * Keeps a verdict's record under @ref (of a denial, or the beginning of a session's id when it was a
+ * yes), the last DENIALS_KEPT of them, and writes the audit line of the attestation.
+ */
 cf_must_use int store_attestation(struct store *s, const struct store_actor *who, const char *tee,
                                   const char *result, const char *note, const char *ref,
                                   struct cf_view record, struct cf_err *err);

@@ -20,8 +20,12 @@ attacks_in_the_pod() {
 	cri_pull "$stage_ip:$registry_port/unsigned:1" good >/dev/null
 	refused unsigned "an image that nobody signed" 'sign' "$(attack attack_container "$pod" good unsigned "$stage_ip:$registry_port/unsigned:1")"
 
+	# Other content: a layer that this guest has already would need no key.
+	mkdir -p "$owner/other"
+	printf '#!/bin/sh\necho other\n' >"$owner/other/app"
+	image_small "$owner/other-image" "$owner/other"
 	head -c 32 /dev/urandom >"$owner/other.key"
-	stage_in coffer image encrypt "oci:$owner/plain:t" "docker://$stage_ip:$registry_port/wrongkey:1" \
+	stage_in coffer image encrypt "oci:$owner/other-image:t" "docker://$stage_ip:$registry_port/wrongkey:1" \
 		--key "kbs:///$owner_key_path" --key-file "$owner/other.key" --cert-dir "$registry/ca" >/dev/null
 	stage_in coffer image sign "$stage_ip:$registry_port/wrongkey:1" --key "$owner/sign.key" --cert-dir "$registry/ca" >/dev/null
 	cri_pull "$stage_ip:$registry_port/wrongkey:1" good >/dev/null
@@ -71,9 +75,11 @@ attacks_with_boots() {
 	attack_boot tpm attack-tpm "$owner/initdata.toml"
 	wait $!
 	refused cmdline "one more argument on the kernel's command line" 'PCR 9|command line' "$(cat "$dir/run/said-cmdline")"
+	owner_explain "$(cat "$dir/run/said-cmdline")"
 	refused swapped-initdata "other initdata, with a policy that allows more" 'initdata' "$(cat "$dir/run/said-swapped")"
 	refused no-initdata "no initdata at all" 'no initdata' "$(cat "$dir/run/said-none")"
 	refused unknown-tpm "a TPM that the host made itself" 'endorsement|EK|root|CA' "$(cat "$dir/run/said-tpm")"
+	owner_explain "$(cat "$dir/run/said-tpm")"
 	story_done
 }
 

@@ -91,6 +91,7 @@ node_honest_pod() {
 	fact "the program in the guest says:  $story_output"
 	fact "the owner knows:                $(sha256sum "$owner/tree/secret" | cut -c1-64)"
 	grep -q "$(sha256sum "$owner/tree/secret" | cut -c1-64)" <<<"$story_output" || story_ok=false
+	owner_verdict
 	node_layer_bytes
 	fact "layer bytes on the host: $story_layer_bytes"
 	[ "$story_layer_bytes" = 0 ] || story_ok=false

@@ -69,6 +69,20 @@ owner_reference() {
 	jq -r '.values | to_entries[] | "    \(.key)  \(.value)"' "$owner/measurement.json" 2>/dev/null || true
 }
 
+# What convinced the key service, by the audit log's last affirming session.
+owner_verdict() {
+	local session
+	session=$(kbs_admin audit ls | jq -r 'select(.action == "attest" and .result == "affirming") | .note' | tail -n 1 | sed 's/^session \([0-9a-f]*\).*/\1/')
+	stage_in coffer attest explain "$session" --dir "$owner/kbs" | sed 's/^/    /'
+}
+
+# Why a guest was denied: the key service's answer names a reference, and the owner looks it up.
+owner_explain() { # TEXT
+	local ref
+	ref=$(sed -n 's/.*ref \([a-z0-9]*-[a-z0-9]*\).*/\1/p' <<<"$1" | tail -n 1)
+	[ -z "$ref" ] || stage_in coffer attest explain "$ref" --dir "$owner/kbs" | sed -n '/BAD/,$p' | sed 's/^/    owner   /'
+}
+
 owner_audit() {
 	kbs_admin audit verify | sed 's/^/    /'
 }
