@@ -15,5 +15,6 @@ mkdir -p "$work/src/suite" "$work/t"
 cp "$here/go/snapshots_suite_test.go" "$work/src/suite/suite_test.go"
 GO111MODULE=off GOFLAGS='' GOPATH=$work:/usr/share/gocode GOCACHE=${GOCACHE:-${HOME:-$work}/.cache/go-build} go test -c -o "$work/suite.test" suite
 cd "$work"
-COFFER_SNAPSHOTTER=$bin/coffer-snapshotter TMPDIR=$work/t ./suite.test -test.v -test.root | grep -E '^ *(---|PASS|FAIL|ok)' | tee "$work/log"
-grep -q '^PASS' "$work/log"
+COFFER_SNAPSHOTTER=$bin/coffer-snapshotter TMPDIR=$work/t ./suite.test -test.v -test.root >log 2>&1 || true
+grep -E '^ *--- ' log
+grep -q '^PASS' log || { tail -n 60 log; exit 1; }

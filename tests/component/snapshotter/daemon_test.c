@@ -59,10 +59,15 @@ static void daemon_start(struct world *w)
 		execv(bin, argv);
 		_exit(127);
 	}
-	for (int i = 0; access(w->sock, F_OK) < 0; i++) {
+	/* The socket's file is there a moment before anybody listens on it. */
+	struct cf_err err;
+	int fd;
+
+	for (int i = 0; (fd = cf_connect_unix(w->sock, &err)) < 0; i++) {
 		EXPECT(i < 2000);
 		poll(NULL, 0, 5);
 	}
+	close(fd);
 }
 
 static int daemon_end(struct world *w, int signo)

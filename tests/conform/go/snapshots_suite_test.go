@@ -6,6 +6,7 @@ package suite
 
 import (
 	"context"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,8 +29,10 @@ func start(ctx context.Context, root string) (snapshots.Snapshotter, func() erro
 	if err := cmd.Start(); err != nil {
 		return nil, nil, err
 	}
+	// The socket's file is there a moment before anybody listens on it.
 	for i := 0; i < 2000; i++ {
-		if _, err := os.Stat(sock); err == nil {
+		if c, err := net.Dial("unix", sock); err == nil {
+			c.Close()
 			break
 		}
 		time.Sleep(5 * time.Millisecond)
