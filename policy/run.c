@@ -253,7 +253,8 @@ static int compile_query(struct policy_eval *ev, const struct policy *p,
 	int r = parse_query(&ev->scratch, m, &body, &fault, ev->err);
 	if (r < 0) {
 		snprintf(ev->code, sizeof(ev->code), "rego_parse_error");
-		snprintf(ev->text, sizeof(ev->text), "%s", ev->err ? ev->err->msg : "");
+		snprintf(ev->text, sizeof(ev->text), "%.*s", (int)sizeof(ev->text) - 1,
+		         ev->err ? ev->err->msg : "");
 		ev->loc = fault.loc;
 		return cf_wrap(ev->err, r, "query:%u:%u: rego_parse_error", fault.loc.line,
 		               fault.loc.col);
