@@ -3,6 +3,7 @@
 
 #include "base/str.h"
 
+#include <assert.h>
 #include <string.h>
 #include <strings.h>
 
@@ -165,26 +166,34 @@ static bool name_matches(const char *field, const char *key)
 	return strlen(key) == n && !strncasecmp(field, key, n);
 }
 
+static int find_field(const ProtobufCMessageDescriptor *type, const char *key)
+{
+	for (unsigned i = 0; i < type->n_fields; i++)
+		if (name_matches(type->fields[i].name, key))
+			return (int)i;
+	return -1;
+}
+
 static int message_fill(ProtobufCMessage *msg, const struct cf_json *obj, struct cf_err *err)
 {
 	const struct cf_json *value;
 	const char *key;
+	uint64_t filled = 0; /* "type" and "Type" are one field: only one of them may be there */
 	void *it = NULL;
 
+	assert(msg->descriptor->n_fields <= 64);
 	while (cf_json_next(obj, &it, &key, &value)) {
-		if (cf_json_type(value) == CF_JSON_NULL)
-			continue;
-		for (unsigned i = 0; i < msg->descriptor->n_fields; i++) {
-			const ProtobufCFieldDescriptor *field = &msg->descriptor->fields[i];
-			int r;
+		int i = find_field(msg->descriptor, key);
+		int r;
 
-			if (!name_matches(field->name, key))
-				continue;
-			r = fill_field(msg, field, value, err);
-			if (r < 0)
-				return cf_wrap(err, r, "%s", key);
-			break;
-		}
+		if (i < 0 || cf_json_type(value) == CF_JSON_NULL)
+			continue;
+		if (filled & (1ull << i))
+			return cf_fail(err, CF_INVALID_ARGUMENT, "%s is there twice", key);
+		filled |= 1ull << i;
+		r = fill_field(msg, &msg->descriptor->fields[i], value, err);
+		if (r < 0)
+			return cf_wrap(err, r, "%s", key);
 	}
 	return 0;
 }
