@@ -118,7 +118,8 @@ static int fill_map(const ProtobufCFieldDescriptor *field, const struct cf_json 
 	const char *key;
 	void *it = NULL;
 
-	if (type->n_fields != 2 || strcmp(type->fields[0].name, "key"))
+	if (field->type != PROTOBUF_C_TYPE_MESSAGE || type->n_fields != 2 ||
+	    strcmp(type->fields[0].name, "key"))
 		return cf_fail(err, CF_INVALID_ARGUMENT, "not an array");
 	if (!cf_json_len(obj))
 		return 0;

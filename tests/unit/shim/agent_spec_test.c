@@ -156,6 +156,8 @@ CF_TEST(agent_process_needs_args_and_right_types)
 	                                           "\"CWD\":\"/x\"}"),
 	                               &p, &err),
 	             CF_INVALID_ARGUMENT); /* one field by two names */
+	EXPECT_FAILS(agent_process_new(cf_view_str("{\"args\":{\"a\":\"b\"}}"), &p, &err),
+	             CF_INVALID_ARGUMENT);
 	EXPECT_FAILS(agent_process_new(cf_view_str("{\"args\":[1]}"), &p, &err),
 	             CF_INVALID_ARGUMENT);
 	EXPECT_FAILS(agent_process_new(cf_view_str("{\"args\":[\"a\"],\"user\":{\"uid\":-1}}"), &p,
