@@ -17,9 +17,10 @@ static struct cf_view read_tpm2b(struct cf_rd *rd)
 
 /* ---- public areas ---- */
 
-static void skip_symmetric(struct cf_rd *rd)
+static void read_symmetric(struct cf_rd *rd, struct tpm2_public *pub)
 {
-	if (cf_rd_u16be(rd) != TPM2_ALG_NULL)
+	pub->symmetric = cf_rd_u16be(rd);
+	if (pub->symmetric != TPM2_ALG_NULL)
 		cf_rd_skip(rd, 4); /* key bits, mode */
 }
 
@@ -51,7 +52,8 @@ static void read_rsa(struct cf_rd *rd, struct tpm2_public *pub)
 static void read_ecc(struct cf_rd *rd, struct tpm2_public *pub)
 {
 	pub->curve = cf_rd_u16be(rd);
-	if (cf_rd_u16be(rd) != TPM2_ALG_NULL) /* KDF scheme */
+	pub->kdf = cf_rd_u16be(rd);
+	if (pub->kdf != TPM2_ALG_NULL)
 		cf_rd_skip(rd, 2);
 	pub->x = read_tpm2b(rd);
 	pub->y = read_tpm2b(rd);
@@ -73,7 +75,7 @@ int tpm2_public_parse(struct cf_view tpm2b, struct tpm2_public *ret, struct cf_e
 	if (pub.type != TPM2_ALG_RSA && pub.type != TPM2_ALG_ECC)
 		return cf_fail(err, CF_INVALID_ARGUMENT, "TPM2B_PUBLIC: object type 0x%04x",
 		               pub.type);
-	skip_symmetric(&rd);
+	read_symmetric(&rd, &pub);
 	read_scheme(&rd, &pub);
 	if (pub.type == TPM2_ALG_RSA)
 		read_rsa(&rd, &pub);
@@ -122,6 +124,10 @@ int tpm2_name(const struct tpm2_public *pub, uint8_t ret[TPM2_NAME_SIZE], struct
 	return 0;
 }
 
+#define AK_ATTRIBUTES                                                                              \
+	(TPM2_OBJ_FIXED_TPM | TPM2_OBJ_FIXED_PARENT | TPM2_OBJ_SENSITIVE_DATA_ORIGIN |             \
+	 TPM2_OBJ_USER_WITH_AUTH | TPM2_OBJ_NO_DA | TPM2_OBJ_RESTRICTED | TPM2_OBJ_SIGN)
+
 static const char *attestation_key_fault(const struct tpm2_public *pub)
 {
 	static const struct {
@@ -141,8 +147,13 @@ static const char *attestation_key_fault(const struct tpm2_public *pub)
 			return must[i].fault;
 	if (pub->attributes & TPM2_OBJ_DECRYPT)
 		return "decrypt is set: a storage key";
+	if (!(pub->attributes & TPM2_OBJ_USER_WITH_AUTH) || (pub->attributes & ~AK_ATTRIBUTES))
+		return "it has other attributes than an attestation key's";
 	if (pub->auth_policy.size)
 		return "it has an authorisation policy";
+	if (pub->symmetric != TPM2_ALG_NULL ||
+	    (pub->type == TPM2_ALG_ECC && pub->kdf != TPM2_ALG_NULL))
+		return "it is more than a signing key";
 	if (pub->name_alg != TPM2_ALG_SHA256)
 		return "its name is not SHA-256";
 	if (pub->scheme_hash != TPM2_ALG_SHA256)

@@ -33,6 +33,7 @@
 #define TPM2_OBJ_FIXED_PARENT          (1u << 4)
 #define TPM2_OBJ_SENSITIVE_DATA_ORIGIN (1u << 5)
 #define TPM2_OBJ_USER_WITH_AUTH        (1u << 6)
+#define TPM2_OBJ_NO_DA                 (1u << 10)
 #define TPM2_OBJ_RESTRICTED            (1u << 16)
 #define TPM2_OBJ_DECRYPT               (1u << 17)
 #define TPM2_OBJ_SIGN                  (1u << 18)
@@ -45,6 +46,8 @@ struct tpm2_public {
 	uint16_t name_alg;
 	uint32_t attributes; /* TPM2_OBJ_* */
 	struct cf_view auth_policy;
+	uint16_t symmetric;   /* TPM2_ALG_NULL: none */
+	uint16_t kdf;         /* ECC; TPM2_ALG_NULL: none */
 	uint16_t scheme;      /* TPM2_ALG_NULL: none */
 	uint16_t scheme_hash; /* 0 where the scheme has none */
 	uint16_t key_bits;    /* RSA */
@@ -65,8 +68,8 @@ cf_must_use int tpm2_name(const struct tpm2_public *pub, uint8_t ret[TPM2_NAME_S
                           struct cf_err *err);
 /*
  * Is this a key that can only sign what the TPM itself made, and that never leaves it? fixedTPM,
- * fixedParent, sensitiveDataOrigin, restricted, sign set; decrypt clear; no authPolicy; SHA-256
- * name; RSASSA-SHA256 with ≥ 2048 bits or ECDSA-SHA256 on P-256.
+ * fixedParent, sensitiveDataOrigin, userWithAuth, restricted, sign set, noDA as it likes, nothing else
+ * set; no authPolicy; SHA-256 name; RSASSA-SHA256 with ≥ 2048 bits or ECDSA-SHA256 on P-256.
  * Return: 0, -CF_PERMISSION_DENIED with the first rule broken.
  */
 cf_must_use int tpm2_check_attestation_key(const struct tpm2_public *pub, struct cf_err *err);

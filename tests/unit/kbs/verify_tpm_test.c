@@ -198,6 +198,28 @@ CF_TEST(verify_tpm_refuses_every_flip_in_the_attestation_key)
 	expect_reason(&k, offline, "quote-signature");
 }
 
+/* Offline there is no session to compare with: the rules alone leave one bit free, noDA. */
+CF_TEST(verify_tpm_refuses_every_bit_of_the_public_area_but_one)
+{
+	cf_cleanup(kit_fini) struct kit k;
+	size_t taken = 0;
+
+	kit_init(&k);
+	for (size_t bit = 0; bit < k.ak.size * 8; bit++) {
+		struct verdict v;
+
+		k.ak.data[bit / 8] ^= 1 << bit % 8;
+		if (!*judge(&k, offline, &v)) {
+			taken++;
+			EXPECT_INT(bit / 8, 8); /* the attributes' third byte … */
+			EXPECT_INT(bit % 8, 2); /* … bit 10 of 32 */
+		}
+		verdict_fini(&v);
+		k.ak.data[bit / 8] ^= 1 << bit % 8;
+	}
+	EXPECT_INT(taken, 1);
+}
+
 /* In a session every byte of ak_tpm2b counts: the credential was made for its name. */
 CF_TEST(verify_tpm_refuses_every_flip_in_the_bound_public_area)
 {
