@@ -8,6 +8,7 @@
 #include "vmm-glue/shim/shim.h"
 #include "vmm-glue/shim/state_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -15,6 +16,8 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#define CGROUP_ROOT "/sys/fs/cgroup"
 
 int delete_leave_note(const char *bundle, const struct shim_config *config, const char *ns,
                       const char *id, struct cf_err *err)
@@ -66,6 +69,29 @@ static void unmount_rootfs(const char *bundle)
 	/* one mount a time until there is none; a name of the guest's making is never followed */
 	while (umount2(root, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
 		;
+}
+
+/*
+ * Under driver none the guest's cgroups are this machine's, and a guest that was killed leaves them.
+ * Only empty ones can be removed, so a container that still runs keeps its own.
+ */
+static void remove_cgroups(const char *id)
+{
+	cf_cleanup(cf_freep) char *unified = cf_asprintf(CGROUP_ROOT "/coffer/%s", id);
+	DIR *dir = opendir(CGROUP_ROOT);
+	struct dirent *e;
+
+	(void)!rmdir(unified);
+	while (dir && (e = readdir(dir))) {
+		cf_cleanup(cf_freep) char *parent =
+			cf_asprintf(CGROUP_ROOT "/%s/coffer", e->d_name);
+		cf_cleanup(cf_freep) char *path = cf_asprintf("%s/%s", parent, id);
+
+		if (e->d_name[0] != '.' && rmdir(path) == 0)
+			(void)!rmdir(parent);
+	}
+	if (dir)
+		closedir(dir);
 }
 
 /* The socket of a shim that is gone; one that answers serves other containers of the pod. */
@@ -125,5 +151,6 @@ int delete_run(const struct shim_args *args, struct cf_err *err)
 	}
 	unlink_socket(bundle);
 	unmount_rootfs(bundle);
+	remove_cgroups(args->id);
 	return answer(err);
 }
