@@ -39,7 +39,7 @@ static int run(const char *text)
 	return r;
 }
 
-static int runf(const char *fmt, ...)
+static cf_printf(1, 2) int runf(const char *fmt, ...)
 {
 	cf_cleanup(cf_freep) char *text = NULL;
 	va_list args;

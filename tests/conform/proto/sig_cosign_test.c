@@ -137,8 +137,6 @@ CF_TEST(sig_cosign_accepts_ecdsa_under_the_tag)
 CF_TEST(sig_cosign_accepts_ed25519)
 {
 	struct fixture f = start();
-	cf_cleanup(cf_freep) char *key =
-		cf_asprintf("%s/cosign/keys/cosign-ed25519.pub", f.vectors);
 
 	put_signature(&f, "cosign/sig-manifest-ed25519.json", "sha256-" IMAGE_HEX ".sig", false);
 	expect_all(&f, "cosign/keys/cosign-ed25519.pub", "cosign/keys/cosign-ec.pub",

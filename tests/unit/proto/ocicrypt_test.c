@@ -60,7 +60,7 @@ static struct sample make(bool jwe, bool kek)
 	EXPECT_OK(ocicrypt_options_new(&s.o, &err), &err);
 	EXPECT_OK(ocicrypt_stream_new(&s.o, true, &stream, &err), &err);
 	ocicrypt_stream_apply(stream, cf_view(PLAIN, 7), out);
-	ocicrypt_stream_apply(stream, cf_view(PLAIN + 7, sizeof(PLAIN) - 7), out + 7);
+	ocicrypt_stream_apply(stream, cf_view(&PLAIN[7], sizeof(PLAIN) - 7), out + 7);
 	ocicrypt_stream_seal(stream, &s.o);
 	ocicrypt_stream_free(stream);
 	cf_buf_add(&s.cipher, out, sizeof(out));
