@@ -27,9 +27,9 @@ struct span {
 
 struct term {
 	uint8_t kind;
-	bool is_infix;  /* a call written with an operator and without parentheses around it */
-	bool is_dotted; /* a constant in a ref that was written .word */
-	bool is_text;   /* a constant in a template that stands outside braces */
+	bool is_infix;   /* a call written with an operator and without parentheses around it */
+	bool is_dotted;  /* a constant in a ref that was written .word */
+	bool is_text;    /* a constant in a template that stands outside braces */
 	uint16_t height; /* operators in operators, at most POLICY_NEST_MAX */
 	uint32_t arg_count;
 	struct loc loc;

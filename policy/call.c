@@ -18,7 +18,7 @@ const struct pv *builtin_bad_type(struct bcall *c, unsigned operand, const char 
 	return NULL;
 }
 
-static void report(struct bcall *c, uint8_t fault, const char *fmt, va_list ap)
+static void cf_printf(3, 0) report(struct bcall *c, uint8_t fault, const char *fmt, va_list ap)
 {
 	int n = snprintf(c->msg, sizeof(c->msg), "%s: ", c->name);
 

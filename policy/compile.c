@@ -3,6 +3,7 @@
 #include "policy/compile.h"
 
 #include "base/str.h"
+#include "policy/index.h"
 #include "policy/parse.h"
 
 #include <stdarg.h>
@@ -132,18 +133,28 @@ static void lower_all(struct compiler *c, const struct pending_list *list)
 }
 
 /* One and the same constant from every clause: the first success decides. */
-static void find_constants(struct policy *p, const struct pending_list *list)
+static bool is_constant(const struct group *g)
 {
-	(void)p;
+	const struct pv *v = g->clause_count ? g->clauses[0]->const_value : NULL;
+
+	for (uint32_t i = 0; v && i < g->clause_count; i++)
+		if (g->clauses[i]->els || !g->clauses[i]->const_value ||
+		    !pv_eq(v, g->clauses[i]->const_value))
+			v = NULL;
+	return v && !g->is_partial;
+}
+
+static void finish_groups(struct compiler *c, const struct pending_list *list)
+{
 	for (uint32_t i = 0; i < list->count; i++) {
 		struct group *g = list->items[i].group;
-		const struct pv *v = g->clause_count ? g->clauses[0]->const_value : NULL;
 
-		for (uint32_t k = 0; v && k < g->clause_count; k++)
-			if (g->clauses[k]->els || !g->clauses[k]->const_value ||
-			    !pv_eq(v, g->clauses[k]->const_value))
-				v = NULL;
-		g->is_constant = v != NULL && !g->is_partial;
+		if (g->is_finished)
+			continue;
+		g->is_finished = true;
+		g->is_constant = is_constant(g);
+		if (!g->is_partial)
+			index_build(c->arena, g);
 	}
 }
 
@@ -165,7 +176,7 @@ static int compile_stages(struct compiler *c, const struct policy_source *source
 	if (!c->failed && !c->arena->is_over)
 		check_recursion(c);
 	if (!c->failed)
-		find_constants(c->policy, &list);
+		finish_groups(c, &list);
 	if (c->arena->is_over)
 		return cf_fail(c->err, CF_RESOURCE_EXHAUSTED,
 		               "policy needs more than %u MiB to compile",

@@ -15,7 +15,7 @@ struct parser {
 	bool has_not, has_and, has_or;
 	unsigned depth, backtracks;
 	unsigned joins; /* of and, or, in the literal at hand */
-	int failed; /* negative once something was wrong: the first error stays */
+	int failed;     /* negative once something was wrong: the first error stays */
 	struct parse_fault *fault;
 	struct cf_err *err;
 };

@@ -139,6 +139,7 @@ struct group {
 	uint32_t id;
 	bool is_function, is_partial; /* partial: some clause has a suffix or is a set */
 	bool is_set;                  /* every clause is a set element without suffix */
+	bool is_finished;             /* the next line and the index are known */
 	bool is_constant;             /* all clauses have one and the same constant value */
 	uint32_t arity;
 	struct clause **clauses;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rules: their bodies run, their values checked against one another, their results remembered. */
 #include "policy/eval.h"
+#include "policy/index.h"
 
 /* ---- complete rules and functions ---- */
 
@@ -79,24 +80,56 @@ static int run_chain(struct policy_eval *ev, const struct clause *cl, const stru
 	return EVAL_GO;
 }
 
+/* What the index of @g asks, in the world and for the arguments at hand; *ret NULL: undefined. */
+static int probe(struct policy_eval *ev, const struct group *g, const struct pv *const *args,
+                 const struct pv **ret)
+{
+	const struct op *op = g->index->probe;
+	struct frame fr = { 0 };
+
+	if (op->kind == OP_REF)
+		return doc_value(ev, &fr, op, ret);
+	*ret = args[op->src->kind == NODE_SLOT ? op->src->slot : op->dst->slot];
+	return EVAL_GO;
+}
+
+/* One more clause; *done: its value is what every other one would give. */
+static int next_chain(struct policy_eval *ev, const struct group *g, uint32_t i,
+                      const struct pv *const *args, const struct pv **ret, bool *done)
+{
+	const struct pv *v;
+	int r = run_chain(ev, g->clauses[i], args, &v);
+
+	if (r < 0)
+		return r;
+	if (v && *ret && !pv_eq(*ret, v))
+		return conflict(ev, g);
+	if (v)
+		*ret = v;
+	*done = v && g->is_constant;
+	return EVAL_GO;
+}
+
 static int all_chains(struct policy_eval *ev, const struct group *g, const struct pv *const *args,
                       const struct pv **ret)
 {
-	const struct pv *v;
+	struct index_cursor c;
+	const struct pv *key;
+	bool done = false;
+	int r = EVAL_GO;
 
-	for (uint32_t i = 0; i < g->clause_count; i++) {
-		int r = run_chain(ev, g->clauses[i], args, &v);
-
-		if (r < 0)
-			return r;
-		if (v && *ret && !pv_eq(*ret, v))
-			return conflict(ev, g);
-		if (v)
-			*ret = v;
-		if (v && g->is_constant)
-			return EVAL_GO;
+	if (!g->index || ev->explain) { /* an explanation wants to see every body fail */
+		for (uint32_t i = 0; r >= 0 && !done && i < g->clause_count; i++)
+			r = next_chain(ev, g, i, args, ret, &done);
+		return r;
 	}
-	return EVAL_GO;
+	r = probe(ev, g, args, &key);
+	if (r < 0)
+		return r;
+	c = index_find(g->index, key);
+	for (uint32_t i; r >= 0 && !done && (i = index_next(&c)) != UINT32_MAX;)
+		r = next_chain(ev, g, i, args, ret, &done);
+	return r;
 }
 
 static int decide(struct policy_eval *ev, const struct group *g, const struct pv *const *args,

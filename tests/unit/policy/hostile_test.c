@@ -177,7 +177,7 @@ CF_TEST(hostile_chains_of_rules_are_stopped)
 	cf_buf_add_str(&b, "r5000 := 1\n");
 	cf_cleanup(cf_freep) char *text = cf_buf_take_str(&b);
 	cf_cleanup(cf_freep) char *got = engine_run(text, "", NULL, &r);
-	(void)got;
+	EXPECT(strstr(got, "too deep") || strstr(got, "nested more than"));
 	EXPECT_INT(r, -CF_RESOURCE_EXHAUSTED);
 }
 
