@@ -213,7 +213,7 @@ static const struct pv *range(struct bcall *c, const struct pv *const *a, const 
 	if (!big_to_i64(&n, &count) || count >= (int64_t)POLICY_RANGE_MAX)
 		return builtin_abort(c, "more than %u elements", POLICY_RANGE_MAX);
 	builtin_charge(c, 64 * ((size_t)count + 1));
-	const struct pv *at = a[0];
+	const struct pv *at = number_from_big(c->arena, &from);
 	for (int64_t i = 0; at; i++) {
 		pv_vec_add(&v, at);
 		if (i == count)
@@ -290,8 +290,12 @@ static const struct pv *bi_bits_negate(struct bcall *c, const struct pv *const *
 
 static bool shift_count(struct bcall *c, const struct pv *const *a, int64_t *n)
 {
-	if (!builtin_is_int(c, a, 2, n))
+	struct big b;
+
+	if (!is_big(c, a, 2, &b))
 		return false;
+	if (!big_to_i64(&b, n))
+		*n = b.is_neg ? -1 : POLICY_SHIFT_MAX + 1;
 	if (*n < 0) {
 		c->fault = BUILTIN_TYPE;
 		snprintf(c->msg, sizeof(c->msg),
@@ -322,11 +326,16 @@ static const struct pv *bi_lsh(struct bcall *c, const struct pv *const *a)
 /* Towards minus infinity, as two's complement shifts. */
 static const struct pv *bi_rsh(struct bcall *c, const struct pv *const *a)
 {
+	static const struct pv far = { .type = PV_NUM, .weight = 1, .i = POLICY_SHIFT_MAX + 1 };
 	struct big x, one;
 	int64_t n;
 	bool lost;
 
-	if (!is_big(c, a, 1, &x) || !shift_count(c, a, &n))
+	if (!is_big(c, a, 1, &x))
+		return NULL;
+	if (a[1]->type == PV_NUM && number_is_int(a[1]) && number_cmp(a[1], &far) >= 0)
+		n = far.i; /* nothing is left of any number */
+	else if (!shift_count(c, a, &n))
 		return NULL;
 	bool is_neg = x.is_neg;
 	big_shr_mag(&x, (uint32_t)n, &lost);

@@ -71,13 +71,24 @@ bool builtin_is_string(struct bcall *c, const struct pv *const *args, unsigned o
 	return true;
 }
 
+/* Written as an integer: 2.0 and 2e0 are numbers of the same value, but OPA takes them for floats. */
+static bool is_plain_int(const struct pv *v)
+{
+	size_t i = v->is_text && v->num->text[0] == '-';
+
+	while (v->is_text && i < v->num->text_len && v->num->text[i] >= '0' &&
+	       v->num->text[i] <= '9')
+		i++;
+	return !v->is_text || i == v->num->text_len;
+}
+
 bool builtin_is_int(struct bcall *c, const struct pv *const *args, unsigned operand, int64_t *ret)
 {
 	const struct pv *v = args[operand - 1];
 
 	if (!builtin_is(c, args, operand, PV_NUM))
 		return false;
-	if (!number_is_int(v)) {
+	if (!is_plain_int(v)) {
 		c->fault = BUILTIN_TYPE;
 		snprintf(c->msg, sizeof(c->msg),
 		         "%s: operand %u must be integer number but got floating-point number",

@@ -255,8 +255,6 @@ const struct pv *number_abs(struct arena *a, const struct pv *x)
 
 	if (!x->is_text && x->i != INT64_MIN)
 		return x->i >= 0 ? x : pv_int(a, -x->i);
-	if (x->is_text && !x->num->is_neg)
-		return x;
 	if (number_is_int(x)) {
 		struct big b;
 

@@ -169,9 +169,10 @@ bool re_set_named(struct re_set *s, struct cf_view name, bool negated)
 	memcpy(text, name.data, name.size);
 	if (strcmp(text, "Any") == 0)
 		re_set_add(&found, 0, RUNE_MAX);
-	const struct unicode_range *r = unicode_class(text, &n);
-	for (size_t i = 0; i < n; i++)
-		re_set_add(&found, r[i].lo, r[i].hi);
+	const struct unicode_range *r;
+	for (size_t k = 0; (r = unicode_category(text, k, &n)); k++)
+		for (size_t i = 0; i < n; i++)
+			re_set_add(&found, r[i].lo, r[i].hi);
 	for (size_t i = 0; i < CF_ARRAY_LEN(scripts); i++)
 		for (size_t k = 0; strcmp(scripts[i].name, text) == 0 && k < 12; k++)
 			if (scripts[i].ranges[k][1])

@@ -42,10 +42,12 @@ bool unicode_is_space(uint32_t r)
 	       r == 0x205f || r == 0x3000;
 }
 
-const struct unicode_range *unicode_class(const char *name, size_t *count)
+const struct unicode_range *unicode_category(const char *name, size_t index, size_t *count)
 {
-	for (unsigned i = 0; i < unicode_name_count; i++)
-		if (strcmp(unicode_names[i].name, name) == 0) {
+	size_t n = strlen(name);
+
+	for (unsigned i = 0; n && n <= 2 && i < unicode_name_count; i++)
+		if (strncmp(unicode_names[i].name, name, n) == 0 && !index--) {
 			*count = unicode_names[i].count;
 			return &unicode_ranges[unicode_names[i].first];
 		}

@@ -10,5 +10,8 @@ bool unicode_is_space(uint32_t r);
 struct unicode_range {
 	uint32_t lo, hi;
 };
-/* The ranges of a general category ("L", "Lu", …) or script ("Greek"); NULL: unknown. */
-const struct unicode_range *unicode_class(const char *name, size_t *count);
+/*
+ * The @index-th set of ranges that a general category stands for: one for "Lu", several for "L". NULL
+ * past the last one.
+ */
+const struct unicode_range *unicode_category(const char *name, size_t index, size_t *count);

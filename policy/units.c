@@ -28,10 +28,12 @@ static bool is_digit(uint8_t c)
 /* The number ends where the unit's letters begin; an "e" belongs to it when digits follow. */
 static struct amount split(struct cf_view s)
 {
-	size_t n = 0;
+	size_t sign = s.size && s.data[0] == '-', n = sign;
 
 	while (n < s.size && (is_digit(s.data[n]) || s.data[n] == '.'))
 		n++;
+	if (n == sign)
+		n = 0;
 	if (n && n < s.size && (s.data[n] | 0x20) == 'e') {
 		size_t exp = n + 1;
 
@@ -58,8 +60,10 @@ static int scale_of(const char *unit)
 static const struct pv *number_of(struct bcall *c, struct cf_view s)
 {
 	struct pv_sb b = pv_sb(c->arena);
-	size_t i = 0;
+	size_t i = s.size && s.data[0] == '-';
 
+	if (i)
+		pv_sb_byte(&b, '-');
 	while (i + 1 < s.size && s.data[i] == '0' && is_digit(s.data[i + 1]))
 		i++;
 	if (i < s.size && s.data[i] == '.')
@@ -118,8 +122,10 @@ static const struct pv *scaled(struct bcall *c, const struct pv *v, int scale, b
 		count = v->num->digit_count;
 		ten = (int64_t)v->num->exp - count;
 	} else {
-		count = (uint32_t)snprintf(room, sizeof(room), "%lld", (long long)v->i);
+		count = (uint32_t)snprintf(room, sizeof(room), "%lld",
+		                           (long long)(v->i < 0 ? -v->i : v->i));
 	}
+	bool is_neg = v->is_text ? v->num->is_neg : v->i < 0;
 	ten += 3 * (is_milli ? -1 : scales[scale].decimal_power);
 	if (count > 3000 || ten > 3000 || ten < -3000 || !big_set_digits(&num, digits, count))
 		return NULL;
@@ -128,7 +134,12 @@ static const struct pv *scaled(struct bcall *c, const struct pv *v, int scale, b
 	    !big_mul_pow10(&num, ten > 0 ? (uint32_t)ten : 0) ||
 	    !big_mul_pow10(&den, ten < 0 ? (uint32_t)-ten : 0))
 		return NULL;
-	return ratio(c, &num, &den, truncates);
+	num.is_neg = is_neg && num.n && truncates;
+	const struct pv *r = ratio(c, &num, &den, truncates);
+	if (!r || !is_neg || truncates)
+		return r;
+	enum number_fault fault;
+	return number_arith(c->arena, NUMBER_SUB, pv_int(c->arena, 0), r, &fault);
 }
 
 static struct cf_view without_quotes(struct bcall *c, struct cf_view s)
