@@ -10,7 +10,7 @@
 static const char help_eval[] =
 	"usage: coffer policy eval [options] --query QUERY POLICY...\n"
 	"Evaluates a query; POLICY is a .rego file or a folder of them. Prints the result set as "
-        "JSON.\n"
+	"JSON.\n"
 	"\n"
 	"  -q, --query QUERY         such as data.policy.allow, or any body\n"
 	"  -d, --data FILE           JSON: the base document (a .rego file counts as a policy)\n"
@@ -19,7 +19,7 @@ static const char help_eval[] =
 	"      --references FILE     JSON object behind query_reference_value(id)\n"
 	"      --strict-builtin-errors  a builtin's error ends the evaluation\n"
 	"      --v0, --v1            the language; default: v1, then v0 for what cannot be read "
-        "so\n"
+	"so\n"
 	"      --json                one line\n"
 	"\n"
 	"Exit code 0: there is a result and nothing in it is false; 3: no; 9: errors.\n";

@@ -8,7 +8,7 @@
 static const char help[] =
 	"usage: coffer policy test [options] POLICY...\n"
 	"Runs every rule whose name starts with test_. A test passes when it has a value that is "
-        "not "
+	"not "
 	"false;\n"
 	"todo_test_ rules are counted as skipped. POLICY is a .rego file or a folder of them.\n"
 	"\n"

@@ -47,7 +47,7 @@ CF_TEST(config_refuses_what_would_weaken_it_silently)
 		"[http_server]\ninsecure_http = true\n[[coffer.tpm.ek_roots]]\npem = \"x.pem\"\n",
 		"[http_server]\ninsecure_http = true\n[[coffer.tpm.ek_roots]]\nsoftware = true\n",
 		("[http_server]\ninsecure_http = true\n[[coffer.tpm.ek_roots]]\npem = \"x\"\n"
-	         "software = true\noperator_vtpm = true\n"),
+		 "software = true\noperator_vtpm = true\n"),
 	};
 	struct kbs_config c = { 0 };
 	struct cf_err err;
