@@ -40,7 +40,7 @@ static const char default_policy[] =
 	"package policy\nimport rego.v1\ndefault allow := false\n"
 	"allow if {\n\tdata.plugin == \"resource\"\n\tcount(input.submods) > 0\n\tnot any_bad\n}\n"
 	"any_bad if {\n\tsome _, part in input.submods\n\tpart[\"ear.status\"] != "
-        "\"affirming\"\n}\n"
+	"\"affirming\"\n}\n"
 	"any_bad if {\n\tsome _, part in input.submods\n"
 	"\tpart[\"ear.veraison.annotated-evidence\"].sample\n}\n";
 
