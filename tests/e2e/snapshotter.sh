@@ -35,6 +35,9 @@ cat >"$e2e_dir/extra.toml" <<C
 [plugins."io.containerd.grpc.v1.cri".containerd]
   snapshotter = "coffer"
   disable_snapshot_annotations = false
+# ctr's views have no lease: containerd's collection at its start would take them away from under us.
+[plugins."io.containerd.gc.v1.scheduler"]
+  startup_delay = "10m"
 [proxy_plugins.coffer]
   type = "snapshot"
   address = "$sock"
