@@ -29,12 +29,12 @@ fact() { printf '    %s\n' "$*"; }
 
 # A proof made with somebody else's tool: the command is printed, then run; WANTED is its whole output.
 proof() { # WANTED COMMAND-TEXT
-	local got
+	local got shown=${2//stage_in /nsenter --net=/run/netns/$stage_ns }
 	got=$(eval "$2" 2>&1) || true
 	if [ "$got" = "$1" ]; then
-		printf '    proof   %s   → %s\n' "$2" "$got"
+		printf '    proof   %s   → %s\n' "$shown" "$got"
 	else
-		printf '    FAILED  %s   → %s (expected %s)\n' "$2" "$got" "$1"
+		printf '    FAILED  %s   → %s (expected %s)\n' "$shown" "$got" "$1"
 		story_ok=false
 	fi
 }

@@ -145,10 +145,8 @@ static int count_leaked_fds(int before)
 static int run_one(const struct cf_test *t)
 {
 	const struct CMUnitTest unit[] = { { t->name, t->fn, NULL, NULL, NULL } };
-	char marker[] = "/tmp/coffer-skip.XXXXXX";
 	int before, leaked, failed;
 
-	(void)marker;
 	alarm(TEST_TIMEOUT_S);
 	before = count_fds();
 	failed = _cmocka_run_group_tests(t->name, unit, 1, NULL, counted_teardown);
