@@ -162,7 +162,7 @@ static int write_node(struct extract *x, int dir, const char *name, const struct
                       struct cf_err *err)
 {
 	uint32_t d = f->inode.start;
-	dev_t dev = f->kind == KIND_FIFO
+	dev_t dev = f->kind == KIND_FIFO || f->kind == KIND_SOCKET
 	                    ? 0
 	                    : makedev(d >> 8 & 0xfff, (d & 0xff) | (d >> 12 & 0xfff00));
 

@@ -13,6 +13,7 @@
 #define WHITEOUT      ".wh."
 #define WHITEOUT_META ".wh..wh."
 #define OPAQUE_NAME   ".wh..wh..opq"
+#define OPAQUE_XATTR  "trusted." XATTR_OPAQUE
 
 /* Where the content of the member at hand goes. */
 enum content {
@@ -135,11 +136,14 @@ enum meaning {
 };
 
 /* Looks at all components before anything is changed. */
-static int judge_path(struct cf_view path, enum meaning *ret, struct cf_err *err)
+static int judge_path(const struct layer_build *b, struct cf_view path, enum meaning *ret,
+                      struct cf_err *err)
 {
 	struct cf_view rest = path, hidden;
 
 	*ret = NAME_PLAIN;
+	if (b->opts.is_upper)
+		return 0;
 	while (rest.size) {
 		struct cf_view name = next_component(&rest);
 
@@ -191,6 +195,12 @@ static int enter_parents(struct layer_build *b, struct cf_view path, uint32_t *r
 
 /* ---- attributes ---- */
 
+static bool says_opaque(const struct layer_build *b, const struct tar_xattr *x)
+{
+	return b->opts.is_upper && cf_view_eq_str(x->name, OPAQUE_XATTR) &&
+	       cf_view_eq_str(x->value, "y");
+}
+
 static int encode_xattrs(struct layer_build *b, const struct tar_entry *e, struct cf_err *err)
 {
 	size_t count = 0;
@@ -199,7 +209,7 @@ static int encode_xattrs(struct layer_build *b, const struct tar_entry *e, struc
 	for (size_t i = 0; i < e->xattr_count; i++) {
 		if (layer_xattr_from_tar(&e->xattrs[i], &b->xattrs[count]))
 			count++;
-		else
+		else if (!says_opaque(b, &e->xattrs[i]))
 			b->stats.dropped_xattrs++;
 	}
 	layer_xattr_encode(b->xattrs, count, &b->area, &b->stats.dropped_xattrs);
@@ -215,6 +225,8 @@ static int set_dir_attributes(struct layer_build *b, uint32_t i, const struct ta
 	if (r < 0)
 		return r;
 	dir->implicit = false;
+	for (size_t k = 0; k < e->xattr_count; k++)
+		dir->opaque |= says_opaque(b, &e->xattrs[k]);
 	dir->mode = e->mode;
 	dir->uid = e->uid;
 	dir->gid = e->gid;
@@ -242,18 +254,16 @@ static int on_dir(struct layer_build *b, const struct tar_entry *e, struct cf_er
 	return set_dir_attributes(b, i, e, err);
 }
 
-static int on_whiteout(struct layer_build *b, const struct tar_entry *e, struct cf_err *err)
+/* Hides @path in the layers below; @skip bytes of its last component are not part of the name. */
+static int hide(struct layer_build *b, struct cf_view path, size_t skip, struct cf_err *err)
 {
 	struct cf_view name;
 	uint32_t parent, i;
-	int r;
+	int r = enter_parents(b, path, &parent, &name, err);
 
-	if (e->type == TAR_HARDLINK)
-		return refuse(e->path, "a whiteout that is a hard link", err);
-	r = enter_parents(b, e->path, &parent, &name, err);
 	if (r < 0)
 		return r;
-	name = cf_view_sub(name, strlen(WHITEOUT), name.size);
+	name = cf_view_sub(name, skip, name.size);
 	i = layer_tree_find(&b->tree, parent, name);
 	if (i && layer_node(&b->tree, i)->kind == KIND_DIR)
 		layer_tree_dir(&b->tree, i)->opaque = true;
@@ -263,6 +273,13 @@ static int on_whiteout(struct layer_build *b, const struct tar_entry *e, struct 
 	if (r == 0)
 		layer_node(&b->tree, i)->flags |= NODE_WHITEOUT;
 	return r;
+}
+
+static int on_whiteout(struct layer_build *b, const struct tar_entry *e, struct cf_err *err)
+{
+	if (e->type == TAR_HARDLINK)
+		return refuse(e->path, "a whiteout that is a hard link", err);
+	return hide(b, e->path, strlen(WHITEOUT), err);
 }
 
 static int on_opaque(struct layer_build *b, const struct tar_entry *e, struct cf_err *err)
@@ -338,7 +355,7 @@ static int on_hardlink(struct layer_build *b, const struct tar_entry *e, struct 
 	enum meaning meaning;
 	uint8_t kind;
 	uint32_t nid;
-	int r = judge_path(e->link, &meaning, err);
+	int r = judge_path(b, e->link, &meaning, err);
 
 	if (r == 0 && meaning != NAME_PLAIN)
 		r = refuse(e->path, "a hard link to a whiteout", err);
@@ -369,6 +386,11 @@ static const uint16_t type_bits[] = {
 	[TAR_FILE] = S_IFREG,  [TAR_SYMLINK] = S_IFLNK, [TAR_CHAR] = S_IFCHR,
 	[TAR_BLOCK] = S_IFBLK, [TAR_FIFO] = S_IFIFO,
 };
+
+static uint16_t type_of(const struct layer_build *b, const struct tar_entry *e)
+{
+	return b->opts.is_upper && e->is_socket ? S_IFSOCK : type_bits[e->type];
+}
 
 /* Decides where @size bytes of content go. */
 static int plan_content(struct layer_build *b, uint64_t size, uint32_t inline_max,
@@ -425,7 +447,10 @@ static int on_inode(struct layer_build *b, const struct tar_entry *e, struct cf_
 	int r;
 
 	if (e->type == TAR_CHAR && !e->dev_major && !e->dev_minor)
-		return refuse(e->path, "a character device 0:0 would act as a whiteout", err);
+		return b->opts.is_upper
+		               ? hide(b, e->path, 0, err)
+		               : refuse(e->path, "a character device 0:0 would act as a whiteout",
+		                        err);
 	r = encode_xattrs(b, e, err);
 	if (r == 0)
 		r = claim_name(b, e->path, &b->node, err);
@@ -434,7 +459,7 @@ static int on_inode(struct layer_build *b, const struct tar_entry *e, struct cf_
 	b->wants_inode = true;
 	b->inode = (struct layer_inode){
 		/* Linux knows no permissions of links: whatever the tar says, unpacking gives 0777. */
-		.mode = (uint16_t)(type_bits[e->type] | (e->type == TAR_SYMLINK ? 0777 : e->mode)),
+		.mode = (uint16_t)(type_of(b, e) | (e->type == TAR_SYMLINK ? 0777 : e->mode)),
 		.start = is_device             ? layer_device_number(e->dev_major, e->dev_minor)
 		         : e->type == TAR_FIFO ? 0
 		                               : INODE_NO_START,
@@ -457,7 +482,7 @@ static int sink_entry(void *ctx, const struct tar_entry *e, struct cf_err *err)
 {
 	struct layer_build *b = ctx;
 	enum meaning meaning;
-	int r = judge_path(e->path, &meaning, err);
+	int r = judge_path(b, e->path, &meaning, err);
 
 	b->wants_inode = false;
 	b->content = CONTENT_NONE;

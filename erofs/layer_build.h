@@ -21,6 +21,14 @@ struct layer_build_opts {
 	 * layers are kept as marks instead of refused, implicit parents are marked.
 	 */
 	bool for_merge;
+	/*
+	 * The tar is that of an overlay's upper directory, written by our own program from what lies
+	 * on a disk, not of a registry. Then the disk's own words count: a character device 0:0 is a
+	 * whiteout, trusted.overlay.opaque=y makes a directory opaque, a name that starts with ".wh."
+	 * is a name like any other, and a FIFO whose extended header says that it was a socket
+	 * (SCHILY.filetype=socket) is one.
+	 */
+	bool is_upper;
 };
 
 struct layer_stats {

@@ -171,7 +171,7 @@ int layer_image_file(const struct layer_image *img, uint64_t nid, struct layer_f
 	if (r < 0)
 		return r;
 	f.kind = layer_kind_of(f.inode.mode);
-	if (f.kind == KIND_NONE || f.kind == KIND_SOCKET)
+	if (f.kind == KIND_NONE)
 		return bad("an inode of unknown type", err);
 	f.area = piece(img, at + LAYER_INODE_BYTES, f.inode.xattr_bytes);
 	if (f.area.size != f.inode.xattr_bytes)

@@ -115,6 +115,8 @@ static int start_builder(struct layer_pipeline *p, struct cf_err *err)
 		cf_strv_add(&args, "strict");
 	if (o->for_merge)
 		cf_strv_add(&args, "merge");
+	if (o->is_upper)
+		cf_strv_add(&args, "upper");
 	cf_strv_addf(&args, "entries=%llu", (unsigned long long)o->limits.entries_max);
 	cf_strv_addf(&args, "bytes=%llu", (unsigned long long)o->limits.bytes_max);
 	r = start_worker(&p->builder, LAYER_HELPER_BUILD, (const char *const *)args.items, ring_fd,

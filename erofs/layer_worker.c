@@ -182,7 +182,7 @@ static int build_all(struct layer_build *b, const uint8_t *ring, struct cf_err *
 	}
 }
 
-/* Options as words behind argv[0]: strict, merge, entries=N, bytes=N. */
+/* Options as words behind argv[0]: strict, merge, upper, entries=N, bytes=N. */
 static struct layer_build_opts build_opts(int argc, char **argv)
 {
 	struct layer_build_opts opts = { 0 };
@@ -194,6 +194,7 @@ static struct layer_build_opts build_opts(int argc, char **argv)
 
 		opts.strict |= cf_streq(argv[i], "strict");
 		opts.for_merge |= cf_streq(argv[i], "merge");
+		opts.is_upper |= cf_streq(argv[i], "upper");
 		if (entries && cf_parse_u64(cf_view_str(entries), UINT64_MAX, &n, NULL) == 0)
 			opts.limits.entries_max = n;
 		if (bytes && cf_parse_u64(cf_view_str(bytes), UINT64_MAX, &n, NULL) == 0)

@@ -46,3 +46,15 @@ void layer_merge_uuid(const struct cf_view *diff_ids, size_t count, uint8_t out[
  */
 cf_must_use int layer_merge_store(const char *dir, const struct cf_view *diff_ids, size_t count,
                                   bool durable, char **ret_path, struct cf_err *err);
+
+struct layer_merge_file {
+	const char *path;       /* of a layer image */
+	struct cf_view diff_id; /* as in struct layer_merge_input */
+};
+/*
+ * The same over images that lie anywhere: publishes @dir/@name, in place of an equal name.
+ * -CF_NOT_FOUND when an image is not there.
+ */
+cf_must_use int layer_merge_files(const struct layer_merge_file *layers, size_t count,
+                                  const char *dir, const char *name, bool durable,
+                                  struct cf_err *err);

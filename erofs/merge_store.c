@@ -27,23 +27,46 @@ struct layers {
 	uint64_t bytes;
 };
 
+static int take_layer(struct layers *l, size_t i, int fd, struct cf_err *err)
+{
+	struct stat st;
+
+	l->fds[1 + i] = fd;
+	if (fstat(fd, &st) < 0)
+		return cf_fail_errno(err, errno, "merge: layer");
+	l->bytes += (uint64_t)st.st_size;
+	return 0;
+}
+
 static int open_layers(const char *dir, struct layers *l, struct cf_err *err)
 {
 	for (size_t i = 0; i < l->count; i++) {
-		struct stat st;
-		int r = layer_store_find(dir, l->diff_ids[i], &l->fds[1 + i], err);
+		int fd = -1;
+		int r = layer_store_find(dir, l->diff_ids[i], &fd, err);
 
 		if (r == LAYER_E_MISSING)
 			return cf_fail(err, CF_NOT_FOUND, "merge: the store has no layer %.*s",
 			               (int)CF_MIN(l->diff_ids[i].size, 100u),
 			               (const char *)l->diff_ids[i].data);
+		if (r == 0)
+			r = take_layer(l, i, fd, err);
 		if (r < 0)
 			return r;
-		if (fstat(l->fds[1 + i], &st) < 0)
-			return cf_fail_errno(err, errno, "merge: layer");
-		l->bytes += (uint64_t)st.st_size;
 	}
 	return 0;
+}
+
+static int open_files(const struct layer_merge_file *files, struct layers *l, struct cf_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < l->count; i++) {
+		int fd = open(files[i].path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+		r = fd < 0 ? cf_fail_errno(err, errno, "merge: %s", files[i].path)
+		           : take_layer(l, i, fd, err);
+	}
+	return r;
 }
 
 /* Every layer is an fd there and, while they are moved into place, twice one. */
@@ -144,14 +167,12 @@ static char *merged_path(const char *dir, const struct cf_view *diff_ids, size_t
 	return path;
 }
 
-static int merge_and_publish(const char *dir, struct layers *l, const char *name, bool durable,
-                             struct cf_err *err)
+static int publish(const char *dir, struct layers *l, const char *name, bool durable,
+                   struct cf_err *err)
 {
 	struct layer_draft draft;
-	int r = open_layers(dir, l, err);
+	int r = layer_draft_open(dir, &draft, err);
 
-	if (r == 0)
-		r = layer_draft_open(dir, &draft, err);
 	if (r < 0)
 		return r;
 	l->fds[0] = draft.fd;
@@ -163,26 +184,55 @@ static int merge_and_publish(const char *dir, struct layers *l, const char *name
 	return r;
 }
 
+static int layers_init(struct layers *l, struct cf_err *err)
+{
+	if (l->count == 0 || l->count > LAYER_MERGE_LAYERS_MAX)
+		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "merge: %zu layers, 1 to %u can be",
+		               l->count, LAYER_MERGE_LAYERS_MAX);
+	l->fds = cf_zalloc_n(l->count + 1, sizeof(*l->fds));
+	for (size_t i = 0; i <= l->count; i++)
+		l->fds[i] = -1;
+	return 0;
+}
+
+static void layers_fini(struct layers *l)
+{
+	for (size_t i = 0; l->fds && i <= l->count; i++)
+		cf_close(&l->fds[i]);
+	free(l->fds);
+}
+
 int layer_merge_store(const char *dir, const struct cf_view *diff_ids, size_t count, bool durable,
                       char **ret_path, struct cf_err *err)
 {
-	struct layers l = { .diff_ids = diff_ids, .count = count };
+	cf_cleanup(layers_fini) struct layers l = { .diff_ids = diff_ids, .count = count };
 	const char *name;
-	int r = 0;
+	int r = layers_init(&l, err);
 
-	if (count == 0 || count > LAYER_MERGE_LAYERS_MAX)
-		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "merge: %zu layers, 1 to %u can be",
-		               count, LAYER_MERGE_LAYERS_MAX);
+	if (r < 0)
+		return r;
 	cf_cleanup(cf_freep) char *path = merged_path(dir, diff_ids, count, &name);
-	l.fds = cf_zalloc_n(count + 1, sizeof(*l.fds));
-	for (size_t i = 0; i <= count; i++)
-		l.fds[i] = -1;
-	if (access(path, F_OK) < 0)
-		r = merge_and_publish(dir, &l, name, durable, err);
-	for (size_t i = 0; i <= count; i++)
-		cf_close(&l.fds[i]);
-	free(l.fds);
+
+	if (access(path, F_OK) < 0) {
+		r = open_layers(dir, &l, err);
+		if (r == 0)
+			r = publish(dir, &l, name, durable, err);
+	}
 	if (r == 0)
 		*ret_path = cf_take(&path);
 	return r;
+}
+
+int layer_merge_files(const struct layer_merge_file *files, size_t count, const char *dir,
+                      const char *name, bool durable, struct cf_err *err)
+{
+	cf_cleanup(cf_freep) struct cf_view *ids = cf_zalloc_n(count + 1, sizeof(*ids));
+	cf_cleanup(layers_fini) struct layers l = { .diff_ids = ids, .count = count };
+	int r = layers_init(&l, err);
+
+	for (size_t i = 0; r == 0 && i < count; i++)
+		ids[i] = files[i].diff_id;
+	if (r == 0)
+		r = open_files(files, &l, err);
+	return r < 0 ? r : publish(dir, &l, name, durable, err);
 }

@@ -239,6 +239,9 @@ static int take_record(struct tar_pax *p, struct cf_view key, struct cf_view val
 		return take_id(key, value, &p->has_gid, &p->gid, err);
 	if (cf_view_eq_str(key, "mtime"))
 		return take_mtime(p, key, value, err);
+	/* A type that tar itself does not have. Source: star(5), "SCHILY.filetype". */
+	if (cf_view_eq_str(key, "SCHILY.filetype") && !is_global)
+		p->is_socket = cf_view_eq_str(value, "socket");
 	if (!cf_view_eq_str(key, "size"))
 		return 0; /* comment, atime, uname, … */
 	p->has_size = value.size > 0;

@@ -13,6 +13,7 @@ struct pax_xattr {
 
 struct tar_pax {
 	bool has_size, has_uid, has_gid, has_mtime;
+	bool is_socket;
 	uint64_t size;
 	uint32_t uid, gid;
 	int64_t mtime;

@@ -333,6 +333,7 @@ static int build_entry(struct tar_reader *t, enum tar_type type, struct tar_entr
 	int r = member_path(t, type, e, err);
 
 	e->type = type;
+	e->is_socket = type == TAR_FIFO && t->has_local && t->local.is_socket;
 	if (r == 0 && (type == TAR_HARDLINK || type == TAR_SYMLINK))
 		r = member_link(t, e, err);
 	if (r == 0 && (type == TAR_CHAR || type == TAR_BLOCK))

@@ -55,6 +55,7 @@ struct tar_entry {
 	uint32_t mtime_nsec;
 	uint64_t size; /* TAR_FILE: bytes, holes included; 0 otherwise */
 	uint32_t dev_major, dev_minor;
+	bool is_socket; /* TAR_FIFO: the extended header says it was one (SCHILY.filetype) */
 	const struct tar_xattr *xattrs; /* in the archive's order; a later one of a name wins */
 	size_t xattr_count;
 };

@@ -348,6 +348,45 @@ CF_TEST(layer_build_limits_names)
 	cf_buf_fini(&path);
 }
 
+/* What an overlay's upper directory says, said in a tar of our own. */
+CF_TEST(layer_build_of_an_upper_directory_takes_the_disk_at_its_word)
+{
+	const struct layer_build_opts opts = { .is_upper = true, .for_merge = true };
+	const struct cf_view yes = CF_VIEW_LIT("y"), no = CF_VIEW_LIT("n");
+	struct layer_stats stats;
+	struct mk_tar t = { 0 };
+
+	mk_dir(&t, "./");
+	mk_pax(&t, 'x', "SCHILY.xattr.trusted.overlay.opaque", yes);
+	mk_dir(&t, "d");
+	mk_member(&t, '3', "d/gone", NULL, cf_view(NULL, 0));
+	mk_octal(t.b.data + t.b.size - 512 + 329, 8, 0);
+	mk_octal(t.b.data + t.b.size - 512 + 337, 8, 0);
+	mk_seal(t.b.data + t.b.size - 512);
+	mk_file(&t, "d/.wh.name", "x");
+	mk_file(&t, ".wh..wh..opq", "y");
+	mk_pax(&t, 'x', "SCHILY.filetype", (struct cf_view)CF_VIEW_LIT("socket"));
+	mk_member(&t, '6', "sock", NULL, cf_view(NULL, 0));
+	mk_member(&t, '6', "fifo", NULL, cf_view(NULL, 0));
+	mk_pax(&t, 'x', "SCHILY.xattr.trusted.overlay.opaque", no);
+	mk_dir(&t, "e");
+	cf_cleanup(cf_freep) char *got = listing(&t, &opts, &stats);
+
+	EXPECT_STR(got, "/ d\n/.wh..wh..opq f 1 y\n/d d opaque\n/d/.wh.name f 1 x\n/d/gone c 0:0\n"
+	                "/e d\n/fifo p\n/sock s\n");
+	EXPECT_INT(stats.dropped_xattrs, 1); /* an opaque mark of another value is none */
+	EXPECT_INT(stats.whiteouts, 1);
+}
+
+CF_TEST(layer_build_of_a_strangers_tar_has_no_sockets)
+{
+	struct mk_tar t = { 0 };
+
+	mk_pax(&t, 'x', "SCHILY.filetype", (struct cf_view)CF_VIEW_LIT("socket"));
+	mk_member(&t, '6', "sock", NULL, cf_view(NULL, 0));
+	expect_tree(&t, "/ d\n/sock p\n");
+}
+
 /* A change of this digest is a change of every image in every store: say why in the commit. */
 CF_TEST(layer_build_gives_the_same_bytes_for_ever)
 {
