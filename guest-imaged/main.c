@@ -168,7 +168,9 @@ static int start_server(struct app *a, const char *address, struct cf_err *err)
 static int start(struct app *a, const struct imaged_config *c, bool peer_name, struct cf_err *err)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
-	struct service_opts opts = { .config = c, .accept_without_policy = peer_name };
+	struct service_opts opts = { .config = c,
+		                     .accept_without_policy = peer_name,
+		                     .clock_untrusted = !peer_name };
 	int r = cf_loop_new(&a->loop, err);
 
 	if (r == 0)

@@ -156,6 +156,7 @@ static int pull_with(struct pull_job *j, const struct sig_policy *policy, struct
 		.source = { .auth_json = auth,
 		            .ca_pem = ca,
 		            .ca_count = c->ca.count,
+		            .clock_untrusted = s->opts.clock_untrusted,
 		            .https_proxy = c->https_proxy,
 		            .http_proxy = c->http_proxy,
 		            .no_proxy = c->no_proxy,

@@ -27,6 +27,8 @@ struct service_opts { /* borrowed; all outlive the service */
 	 * otherwise they are refused.
 	 */
 	bool accept_without_policy;
+	/* extra_root_certificates, when there are any, count alone, and whatever the date is. */
+	bool clock_untrusted;
 };
 
 cf_must_use int service_new(const struct service_opts *opts, struct service **ret,

@@ -20,6 +20,11 @@ struct oci_source_config {            /* borrowed for the call */
 	struct cf_view auth_json;     /* file of credentials, or empty */
 	const struct cf_view *ca_pem; /* extra trust anchors */
 	size_t ca_count;
+	/*
+	 * For guests, whose clock is the host's word: certificates' times are not looked at, when there
+	 * is a @ca_pem, which is then trusted alone. Digests and signatures say what an image is.
+	 */
+	bool clock_untrusted;
 	bool tls_verify_off; /* asked for in words: HTTPS without a check, then plain HTTP */
 	bool allow_http;     /* plain HTTP when HTTPS is not spoken there; loopback always has it */
 	const char *https_proxy, *http_proxy, *no_proxy;

@@ -99,9 +99,12 @@ static int open_ref(const struct oci_ref *ref, const struct oci_source_config *c
 {
 	struct registry *reg = cf_zalloc(sizeof(*reg));
 	bool may_http = config->allow_http || config->tls_verify_off || is_loopback(ref->host);
+	bool pinned = config->clock_untrusted && config->ca_count > 0;
 	struct cf_http_config http = {
 		.ca_pem = config->ca_pem,
 		.ca_count = config->ca_count,
+		.no_system_ca = pinned,
+		.no_cert_times = pinned,
 		.allow_http = may_http,
 		.skip_tls_verify = config->tls_verify_off,
 		.https_proxy = config->https_proxy,

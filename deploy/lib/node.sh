@@ -17,8 +17,9 @@ node_tpm_ca() { # [FOLDER]
 	fact "TPM maker's CA: $(openssl x509 -in "$d/ca/issuercert.pem" -noout -subject | sed 's/^subject=//')"
 }
 
-# A runtime handler NAME whose VMs differ from the good ones by more TOML in [qemu] or [guest].
-node_shim_config() { # NAME TPM-FOLDER KERNEL-PARAMS
+# A runtime handler NAME whose VMs differ from the good ones by the TPM's maker, by kernel arguments,
+# by more lines in [qemu].
+node_shim_config() { # NAME TPM-FOLDER KERNEL-PARAMS [QEMU-LINES]
 	cat >"$node/shim-$1.toml" <<C
 driver = "qemu"
 run_dir = "$node/run/$1"
@@ -38,6 +39,7 @@ console = true
 tpm_setup_config = "$2/setup.conf"
 memory_mib = $guest_memory
 memory_overhead_mib = 0
+${4:-}
 C
 	cat >>"$node/containerd-extra.toml" <<C
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.$1]
@@ -59,7 +61,7 @@ node_containerd() {
   type = "snapshot"
   address = "$node/snapshotter.sock"
 C
-	node_shim_config coffer "$node/tpm" ''
+	node_shim_config coffer "$node/tpm" '' "${node_qemu_lines:-}"
 	if ! $quick; then
 		peer_tpm_make "$node/other-tpm"
 		node_shim_config attack-cmdline "$node/tpm" 'coffer.debug=1'

@@ -58,15 +58,20 @@ C
 }
 
 owner_reference() {
-	owner_policy "$owner/policy.toml" ''
+	[ -s "$owner/policy.toml" ] || owner_policy "$owner/policy.toml" ''
 	owner_initdata "$owner/initdata.toml" "$owner/policy.toml"
 	coffer measure --tee vtpm -k "$guest/vmlinuz" -i "$guest/initrd.img" -c "$(cat "$guest/cmdline")" \
 		--firmware /usr/share/OVMF/OVMF_CODE_4M.fd -m $guest_memory --vcpus 1 --initdata "$owner/initdata.toml" --json >"$owner/measurement.json"
 	kbs_admin reference put "$owner/measurement.json" >/dev/null
 	kbs_admin tpm-root add "$node/tpm/ca/swtpm-localca-rootca-cert.pem" --kind software --accept >/dev/null
 	kbs_admin tpm-root add "$node/tpm/ca/issuercert.pem" --kind software --accept >/dev/null
-	kbs_admin resource put "$owner_key_path" "$owner/image.key" --initdata "$(coffer initdata digest "$owner/initdata.toml")" >/dev/null
+	owner_release "$owner_key_path" "$owner/image.key"
 	jq -r '.values | to_entries[] | "    \(.key)  \(.value)"' "$owner/measurement.json" 2>/dev/null || true
+}
+
+# A key that guests started with our initdata may have.
+owner_release() { # PATH FILE
+	kbs_admin resource put "$1" "$2" --initdata "$(coffer initdata digest "$owner/initdata.toml")" >/dev/null
 }
 
 # What convinced the key service, by the audit log's last affirming session.

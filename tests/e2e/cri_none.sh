@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib_pods.sh"
 pods_open none 5451
 
-pod=$(cri_pod one coffer "$pods_dir/podlog")
+pod=$(pods_pod one coffer)
 expect "a pod runs" test -n "$pod"
 cri_pull "$pods_registry/small:1" one >/dev/null
 cri_pull "$pods_registry/twin:1" one >/dev/null

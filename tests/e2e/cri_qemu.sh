@@ -8,7 +8,7 @@ pods_guest_image
 pods_open qemu 5452 "$(pods_qemu_config 'memory_mib = 768')"
 log_has() { grep -q "$2" "$pods_dir/podlog/$1.log"; }
 
-pod=$(cri_pod one coffer "$pods_dir/podlog")
+pod=$(pods_pod one coffer)
 expect "a pod runs in a VM" test -n "$pod"
 expect_eq "its machine is QEMU" "$(cat "/proc/$(pods_machine_pid)/comm")" qemu-system-x86
 cri_pull "$pods_registry/small:1" one >/dev/null
@@ -23,19 +23,18 @@ cri_pod_stop "$pod"
 cri_pod_remove "$pod"
 pods_nothing_left
 
-pod=$(cri_pod two coffer "$pods_dir/podlog")
+pod=$(pods_pod two coffer)
 kill -9 "$(pods_machine_pid)"
-notready() { printf 'pod_sandbox_id: "%s"' "$1" | cri Runtime/PodSandboxStatus | grep -qE '^ *state: (1|SANDBOX_NOTREADY)'; }
-expect "QEMU killed: the pod is not ready" stage_wait 10 notready "$pod"
+expect "QEMU killed: the pod is not ready" stage_wait 10 pods_not_ready "$pod"
 cri_pod_stop "$pod"
 cri_pod_remove "$pod"
 pods_nothing_left
 
-pod=$(cri_pod three coffer "$pods_dir/podlog")
+pod=$(pods_pod three coffer)
 machine=$(pods_machine_pid)
 kill -9 "$(pods_shim_pid)"
 expect "shim killed: the machine ends with it" stage_wait 10 pods_pid_gone "$machine"
-expect "and the pod is not ready" stage_wait 10 notready "$pod"
+expect "and the pod is not ready" stage_wait 10 pods_not_ready "$pod"
 cri_pod_stop "$pod"
 cri_pod_remove "$pod"
 pods_nothing_left

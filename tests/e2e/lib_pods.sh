@@ -4,11 +4,12 @@
 #   pods_initdata POLICY     initdata whose policy.toml is POLICY
 #   pods_nothing_left        asserts that no process, mount, link or file of a pod is there
 #
-# $pods_dir: the stage's directory; $pods_registry: HOST:PORT.
+# $pods_dir: the stage's directory; $pods_registry: HOST:PORT; $pods_run: run_dir of the shim; $pods_ctd:
+# containerd's directory.
 
 pods_open() { # DRIVER PORT [SHIM-TOML-LINES]
 	e2e_root
-	e2e_need containerd ctr crun docker-registry skopeo umoci curl protoc busybox ip mount.fuse
+	e2e_need containerd ctr crun jq docker-registry skopeo umoci curl protoc busybox ip mount.fuse
 	local p
 	for p in coffer coffer-init coffer-imaged coffer-attestd coffer-snapshotter containerd-shim-coffer-v2; do
 		[ -x "$COFFER_BIN/$p" ] || e2e_skip "$p is not built"
@@ -16,8 +17,9 @@ pods_open() { # DRIVER PORT [SHIM-TOML-LINES]
 	pods_driver=$1
 	e2e_stage "pods-$1"
 	pods_dir=$e2e_dir pods_registry=$stage_ip:$2
+	pods_run=$pods_dir/s pods_ctd=$pods_dir/ctd
 	peer_registry "$pods_dir/registry" "$2"
-	mkdir -p "$pods_dir/ca" "$pods_dir/ctd" "$pods_dir/podlog"
+	mkdir -p "$pods_dir/ca" "$pods_ctd" "$pods_dir/podlog"
 	cp "$pods_dir/registry/tls/ca.pem" "$pods_dir/ca/ca.crt"
 	pods_images
 	pods_initdata "${pods_policy:-$(pods_default_policy)}"
@@ -54,7 +56,7 @@ pods_initdata() { # POLICY-TEXT
 pods_shim_config() { # MORE
 	cat >"$pods_dir/shim.toml" <<C
 driver = "$pods_driver"
-run_dir = "$pods_dir/s"
+run_dir = "$pods_run"
 [none]
 init = "$COFFER_BIN/coffer-init"
 [guest]
@@ -83,27 +85,49 @@ pods_containerd() {
   type = "snapshot"
   address = "$pods_dir/snap.sock"
 C
-	peer_containerd_trust "$pods_dir/ctd" "$pods_registry" "$pods_dir/ca/ca.crt"
-	peer_containerd "$pods_dir/ctd" "$pods_registry/pause:1" "$pods_dir/extra.toml"
+	peer_containerd_trust "$pods_ctd" "$pods_registry" "$pods_dir/ca/ca.crt"
+	peer_containerd "$pods_ctd" "$pods_registry/pause:1" "$pods_dir/extra.toml"
 }
 
+# A pod, as cri_pod makes it; its network namespace is remembered for pods_nothing_left.
+pods_pod() { # NAME HANDLER [ANNOTATIONS]
+	local id
+	id=$(cri_pod "$1" "$2" "$pods_dir/podlog" "${3:-}") && [ -n "$id" ] || return 1
+	jq -r '.linux.namespaces[] | select(.type == "network").path' \
+		"$pods_ctd/state/io.containerd.runtime.v2.task/k8s.io/$id/config.json" >>"$stage_dir/run/pods.netns" || true
+	printf '%s\n' "$id"
+}
+pods_netns_left() {
+	local n
+	[ ! -e "$stage_dir/run/pods.netns" ] || while read -r n; do [ ! -e "$n" ] || echo "$n"; done <"$stage_dir/run/pods.netns"
+}
+pods_no_mount() { [ -z "$(stage_mounts)" ]; }
+pods_end() { # POD
+	cri_pod_stop "$1" && cri_pod_remove "$1"
+}
+# Snapshots that a container or pod still has: what is left of pulled images is committed.
+pods_snapshots() { ctr -a "$pods_ctd/containerd.sock" -n k8s.io snapshots --snapshotter coffer ls | grep -vcE 'Committed|^KEY' || true; }
+pods_not_ready() { printf 'pod_sandbox_id: "%s"' "$1" | cri Runtime/PodSandboxStatus | grep -qE '^ *state: (1|SANDBOX_NOTREADY)'; }
+
 # The shim's pid, by the state file of the only pod.
-pods_shim_pid() { sed -n 's/.*"shim":{"pid":\([0-9]*\).*/\1/p' "$pods_dir"/s/k8s.io/*/state.json 2>/dev/null | head -n 1; }
+pods_shim_pid() { sed -n 's/.*"shim":{"pid":\([0-9]*\).*/\1/p' "$pods_run"/k8s.io/*/state.json 2>/dev/null | head -n 1; }
 # The machine's pid.
-pods_machine_pid() { sed -n 's/.*"pids":\[{"pid":\([0-9]*\).*/\1/p' "$pods_dir"/s/k8s.io/*/state.json 2>/dev/null | head -n 1; }
+pods_machine_pid() { sed -n 's/.*"pids":\[{"pid":\([0-9]*\).*/\1/p' "$pods_run"/k8s.io/*/state.json 2>/dev/null | head -n 1; }
+# The pid of its software TPM.
+pods_tpm_pid() { jq -r '.pids[1].pid // empty' "$pods_run"/k8s.io/*/state.json; }
 pods_pid_gone() { ! kill -0 "$1" 2>/dev/null; }
 
-pods_processes() { pgrep -f "$pods_dir/s/|$pods_dir/ctd/containerd.sock -publish" || true; }
+pods_processes() { pgrep -f "$pods_run/|$pods_ctd/containerd.sock -publish" || true; }
 pods_no_process() { [ -z "$(pods_processes)" ]; }
 pods_links() { stage_in ip -o link show | grep -cE ': (cftap|cfbr|veth)' || true; }
 pods_no_link() { [ "$(pods_links)" = 0 ]; } # the kernel takes a namespace's links away in its own time
-pods_no_dir() { [ -z "$(ls "$pods_dir/s/k8s.io" 2>/dev/null)" ]; }
-pods_bundles() { ls "$pods_dir/ctd/state/io.containerd.runtime.v2.task/k8s.io" 2>/dev/null | wc -l; }
+pods_no_dir() { [ -z "$(ls "$pods_run/k8s.io" 2>/dev/null)" ]; }
+pods_bundles() { ls "$pods_ctd/state/io.containerd.runtime.v2.task/k8s.io" 2>/dev/null | wc -l; }
 # Sockets of shims that nobody serves any more.
 pods_dead_sockets() {
 	local s
 	for s in /run/containerd/s/*; do
-		[ -S "$s" ] && [ "$s" -nt "$pods_dir/shim.toml" ] || continue
+		[ -S "$s" ] && [ "$s" -nt "$stage_dir/run/netns" ] || continue
 		ss -xlH src "$s" 2>/dev/null | grep -q . || echo "$s"
 	done
 }
@@ -115,6 +139,9 @@ pods_nothing_left() {
 	expect "no directory of a pod is left" stage_wait 5 pods_no_dir
 	expect "no link of a pod is left" stage_wait 10 pods_no_link
 	expect "no bundle is left" stage_wait 5 pods_no_bundle
+	expect "no mount of a pod is left" stage_wait 5 pods_no_mount
+	expect_eq "no network namespace of a pod is left" "$(pods_netns_left)" ""
+	expect_eq "no snapshot of a container is left" "$(pods_snapshots)" 0
 	expect_eq "no dead socket is left" "$(pods_dead_sockets)" ""
 }
 

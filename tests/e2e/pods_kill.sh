@@ -6,10 +6,9 @@
 pods_open none 5453
 log_has() { grep -q "$2" "$pods_dir/podlog/$1.log"; }
 running() { [ "$(cri_state "$1")" = 1 ]; }
-notready() { printf 'pod_sandbox_id: "%s"' "$1" | cri Runtime/PodSandboxStatus | grep -qE '^ *state: (1|SANDBOX_NOTREADY)'; }
 answers() { echo 'version: "v1"' | cri Runtime/Version >/dev/null; }
 
-pod=$(cri_pod one coffer "$pods_dir/podlog")
+pod=$(pods_pod one coffer)
 cri_pull "$pods_registry/small:1" one >/dev/null
 new_container() { # NAME
 	cri_create "$pod" one "$1" "$pods_registry/small:1" 'command: "sh" command: "-c" command: "cat /hello; exec sleep 1000"'
@@ -36,7 +35,7 @@ expect "a second container starts" cri_start "$(new_container again)"
 expect "with its image" stage_wait 20 log_has again "hello from one"
 
 kill -9 "$shim"
-expect "shim killed: the pod is not ready" stage_wait 10 notready "$pod"
+expect "shim killed: the pod is not ready" stage_wait 10 pods_not_ready "$pod"
 expect "its containers have ended" stage_wait 10 cri_exited "$a"
 cri_pod_stop "$pod"
 cri_pod_remove "$pod"
@@ -45,7 +44,7 @@ pods_nothing_left
 # ---- the same, five times in a row at other moments: while a pod is being made
 killed=0
 for delay in 0.1 0.2 0.25 0.3 0.35 0.4; do
-	cri_pod "k$delay" coffer "$pods_dir/podlog" >"$pods_dir/made" 2>/dev/null &
+	pods_pod "k$delay" coffer >"$pods_dir/made" 2>/dev/null &
 	maker=$!
 	sleep "$delay"
 	victim=$(pgrep -f "containerd-shim-coffer-v2 -namespace k8s.io.*$pods_dir/ctd" | head -n 1 || true)
