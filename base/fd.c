@@ -354,12 +354,9 @@ int cf_listen_unix(const char *path, struct cf_err *err)
 	struct stat st;
 	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
 		unlink(path);
-	mode_t old = umask(0177);
-	r = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
-	int saved = errno;
-	umask(old);
-	if (r < 0)
-		return cf_fail_errno(err, saved, "bind %s", path);
+	/* The file takes the socket's mode; umask() would be every thread's. */
+	if (fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return cf_fail_errno(err, errno, "bind %s", path);
 	if (listen(fd, 128) < 0)
 		return cf_fail_errno(err, errno, "listen on %s", path);
 	return cf_take_fd(&fd);

@@ -3,6 +3,7 @@
 #include "proto/rpc_grpc.h"
 
 #include "base/fd.h"
+#include "base/listener.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "base/work.h"
@@ -79,14 +80,6 @@ struct unknown {
 	int was_cancelled;
 };
 
-struct listener {
-	struct rpc_grpc_server *srv;
-	int fd;
-	struct cf_event *ev;
-	char *unlink_path;
-	struct listener *next;
-};
-
 struct rpc_grpc_server {
 	struct rpc_grpc_server_opts opts;
 	struct cf_work *work;
@@ -97,7 +90,7 @@ struct rpc_grpc_server {
 	bool has_thread, is_stopped;
 	struct gmethod *methods;
 	size_t method_count;
-	struct listener *listeners;
+	struct cf_listener *listeners;
 	struct tag shutdown_tag;
 	_Atomic bool is_draining;
 	_Atomic uint64_t calls;
@@ -550,35 +543,17 @@ int rpc_grpc_server_add_conn(struct rpc_grpc_server *srv, int fd_take, struct cf
 	return 0;
 }
 
-static void on_accept(int fd, unsigned what, void *arg)
+static void on_conn(void *user, int fd_take)
 {
-	struct listener *l = arg;
+	struct cf_err err;
 
-	(void)what;
-	for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
-		int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		struct cf_err err;
-
-		if (conn < 0)
-			return;
-		/* A refused peer sees its connection closed; there is nobody here to tell. */
-		(void)!rpc_grpc_server_add_conn(l->srv, conn, &err);
-	}
+	/* A refused peer sees its connection closed; there is nobody here to tell. */
+	(void)!rpc_grpc_server_add_conn(user, fd_take, &err);
 }
 
 int rpc_grpc_server_add_listener(struct rpc_grpc_server *srv, int fd_take, struct cf_err *err)
 {
-	cf_cleanup(cf_closep) int fd = fd_take;
-	int e = cf_set_nonblock(fd, true);
-
-	if (e < 0)
-		return cf_fail_errno(err, -e, "grpc: listening socket");
-	struct listener *l = cf_zalloc(sizeof(*l));
-
-	*l = (struct listener){ .srv = srv, .fd = cf_take_fd(&fd), .next = srv->listeners };
-	l->ev = cf_loop_fd(srv->opts.loop, l->fd, CF_LOOP_READ, on_accept, l);
-	srv->listeners = l;
-	return 0;
+	return cf_listener_add(&srv->listeners, srv->opts.loop, fd_take, NULL, on_conn, srv, err);
 }
 
 int rpc_grpc_server_listen(struct rpc_grpc_server *srv, const char *address, struct cf_err *err)
@@ -586,28 +561,9 @@ int rpc_grpc_server_listen(struct rpc_grpc_server *srv, const char *address, str
 	const char *path = cf_after(address, "unix://");
 	int fd = cf_listen_unix(path ? path : address, err);
 
-	if (fd < 0)
-		return fd;
-	int r = rpc_grpc_server_add_listener(srv, fd, err);
-
-	if (r == 0)
-		srv->listeners->unlink_path = cf_strdup(path ? path : address);
-	return r;
-}
-
-static void close_listeners(struct rpc_grpc_server *srv)
-{
-	while (srv->listeners) {
-		struct listener *l = srv->listeners;
-
-		srv->listeners = l->next;
-		cf_event_free(l->ev);
-		if (l->unlink_path)
-			unlink(l->unlink_path);
-		cf_close(&l->fd);
-		free(l->unlink_path);
-		free(l);
-	}
+	return fd < 0 ? fd
+	              : cf_listener_add(&srv->listeners, srv->opts.loop, fd, path ? path : address,
+	                                on_conn, srv, err);
 }
 
 /* ---- life ---- */
@@ -753,7 +709,7 @@ void rpc_grpc_server_stop(struct rpc_grpc_server *srv, int64_t drain_ms)
 		return;
 	srv->is_stopped = true;
 	srv->is_draining = true;
-	close_listeners(srv);
+	cf_listeners_close(&srv->listeners);
 	grpc_server_shutdown_and_notify(srv->core, srv->cq, &srv->shutdown_tag);
 	if (srv->has_thread && !wait_shut(srv, drain_ms)) {
 		grpc_server_cancel_all_calls(srv->core);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fd.h"
+#include "base/listener.h"
 #include "base/str.h"
 #include "proto/ttrpc_session.h"
 
@@ -8,16 +9,6 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-#define ACCEPTS_PER_EVENT 16
-
-struct listener {
-	struct ttrpc_server *srv;
-	int fd;
-	struct cf_event *ev;
-	char *unlink_path;
-	struct listener *next;
-};
 
 static int64_t now_us(void)
 {
@@ -523,35 +514,17 @@ int ttrpc_server_add_conn(struct ttrpc_server *srv, int fd_take, struct cf_err *
 
 /* ---- listeners ---- */
 
-static void on_accept(int fd, unsigned what, void *arg)
+static void on_conn(void *user, int fd_take)
 {
-	struct listener *l = arg;
+	struct cf_err err;
 
-	(void)what;
-	for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
-		int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		struct cf_err err;
-
-		if (conn < 0)
-			return;
-		/* A refused peer sees its connection closed; there is nobody here to tell. */
-		(void)!ttrpc_server_add_conn(l->srv, conn, &err);
-	}
+	/* A refused peer sees its connection closed; there is nobody here to tell. */
+	(void)!ttrpc_server_add_conn(user, fd_take, &err);
 }
 
 int ttrpc_server_add_listener(struct ttrpc_server *srv, int fd_take, struct cf_err *err)
 {
-	cf_cleanup(cf_closep) int fd = fd_take;
-	int e = cf_set_nonblock(fd, true);
-
-	if (e < 0)
-		return cf_fail_errno(err, -e, "ttrpc: listening socket");
-	struct listener *l = cf_zalloc(sizeof(*l));
-
-	*l = (struct listener){ .srv = srv, .fd = cf_take_fd(&fd), .next = srv->listeners };
-	l->ev = cf_loop_fd(srv->opts.loop, l->fd, CF_LOOP_READ, on_accept, l);
-	srv->listeners = l;
-	return 0;
+	return cf_listener_add(&srv->listeners, srv->opts.loop, fd_take, NULL, on_conn, srv, err);
 }
 
 static const char *unix_path(const char *address)
@@ -586,26 +559,8 @@ int ttrpc_server_listen(struct ttrpc_server *srv, const char *address, struct cf
 	/* An inherited fd may be one connection instead. */
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && !listens)
 		return ttrpc_server_add_conn(srv, fd, err);
-	int r = ttrpc_server_add_listener(srv, fd, err);
-
-	if (r == 0 && unix_path(address))
-		srv->listeners->unlink_path = cf_strdup(unix_path(address));
-	return r;
-}
-
-static void close_listeners(struct ttrpc_server *srv)
-{
-	while (srv->listeners) {
-		struct listener *l = srv->listeners;
-
-		srv->listeners = l->next;
-		cf_event_free(l->ev);
-		if (l->unlink_path)
-			unlink(l->unlink_path);
-		cf_close(&l->fd);
-		free(l->unlink_path);
-		free(l);
-	}
+	return cf_listener_add(&srv->listeners, srv->opts.loop, fd, unix_path(address), on_conn,
+	                       srv, err);
 }
 
 /* ---- life ---- */
@@ -632,7 +587,7 @@ int ttrpc_server_new(const struct ttrpc_server_opts *opts, struct ttrpc_server *
 void ttrpc_server_drain(struct ttrpc_server *srv)
 {
 	srv->is_draining = true;
-	close_listeners(srv);
+	cf_listeners_close(&srv->listeners);
 }
 
 size_t ttrpc_server_calls(const struct ttrpc_server *srv)
@@ -644,7 +599,7 @@ struct ttrpc_server *ttrpc_server_free(struct ttrpc_server *srv)
 {
 	if (!srv)
 		return NULL;
-	close_listeners(srv);
+	cf_listeners_close(&srv->listeners);
 	while (srv->conns) {
 		struct sconn *conn = srv->conns;
 

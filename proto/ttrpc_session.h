@@ -5,7 +5,7 @@
 #include "proto/ttrpc_conn.h"
 
 struct port;
-struct listener;
+struct cf_listener;
 
 /*
  * Who owns a call: the handler until it answers, then the loop, which frees it in on_woken(). When
@@ -49,7 +49,7 @@ struct sconn {
 
 struct ttrpc_server {
 	struct ttrpc_server_opts opts;
-	struct listener *listeners;
+	struct cf_listener *listeners;
 	struct port *ports;
 	struct sconn *conns;
 	size_t conn_count;
