@@ -66,7 +66,8 @@ static int run_chain(struct policy_eval *ev, const struct clause *cl, const stru
 		struct attempt *outer = ev->attempt;
 		int r = run_clause(ev, cl, args, &s.sink);
 
-		if (ev->explain) {
+		/* Defaults, and bodies past the limit of records, have none of their own to close. */
+		if (ev->explain && ev->attempt != outer) {
 			explain_close(ev, ev->attempt, s.value != NULL);
 			ev->attempt = outer;
 		}
@@ -232,7 +233,7 @@ static int collect_clause(struct policy_eval *ev, const struct clause *cl, const
 		    !pv_eq(cl->suffix[0]->value, key))
 			continue;
 		int r = run_clause(ev, cl, NULL, &s.sink);
-		if (ev->explain) {
+		if (ev->explain && ev->attempt != outer) {
 			explain_close(ev, ev->attempt, s.found);
 			ev->attempt = outer;
 		}

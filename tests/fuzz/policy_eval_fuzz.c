@@ -8,6 +8,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const char text[] =
 	"package t\n"
 	"default allow := false\n"
+	"default level := 33\n"
+	"level := 3 if { input.a.b in input.xs }\n"
+	"trust := {\"level\": level, \"allow\": allow, \"hooked\": hooked}\n"
+	"default hooked := 97\n"
+	"hooked := 2 if input.s == input.t\n"
 	"allow if { count(input.submods) >= 1; not refused }\n"
 	"refused if { some _, part in input.submods; part[\"ear.status\"] != \"affirming\" }\n"
 	"claims := {k: v | some k, v in input.submods; v.svn >= 3}\n"
@@ -30,7 +35,7 @@ static const char text[] =
 	"  substring(input.s, input.n, input.m), strings.replace_n(input.o, input.s), "
 	"upper(input.s)]\n";
 
-static const char *const queries[] = { "data.t" };
+static const char *const queries[] = { "data.t", "data.t.trust", "data.t.allow", "data.t.misc" };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -48,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (size < 1)
 		return 0;
-	struct policy_request rq = { .query = queries[0],
+	struct policy_request rq = { .query = queries[data[0] >> 2 & 3],
 		                     .input_json = { data + 1, size - 1 },
 		                     .refuses_duplicate_keys = data[0] & 1,
 		                     .wants_explain = data[0] & 2,

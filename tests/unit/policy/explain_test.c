@@ -145,6 +145,38 @@ CF_TEST(explain_gives_json_that_can_be_read)
 	}
 }
 
+/* A default has no record of its own: closing it must leave the asking body's record alone. */
+CF_TEST(explain_survives_defaults_and_too_many_bodies)
+{
+	static const char text[] = "package policy\n"
+				   "default executables := 33\n"
+				   "default hardware := 97\n"
+				   "executables := 3 if input.snp.measurement == \"a\"\n"
+				   "hardware := 2 if { some x in numbers.range(1, 600); f(x) }\n"
+				   "f(x) if { x > 1000; input.snp }\n"
+				   "trust_claims := {\"executables\": executables, "
+				   "\"hardware\": hardware, \"s\": [executables, seen]}\n"
+				   "seen contains x if { some x in [1]; executables == 3 }\n";
+	cf_cleanup(policy_unrefp) struct policy *p = engine_compile(text);
+	cf_cleanup(policy_eval_freep) struct policy_eval *ev = NULL;
+	struct policy_request rq = { .query = "data.policy.trust_claims",
+		                     .input_json = CF_VIEW_LIT("{}"),
+		                     .wants_explain = true };
+	cf_cleanup(cf_buf_fini) struct cf_buf out = { 0 };
+	const struct pv *v = NULL;
+	struct cf_err err;
+
+	EXPECT_OK(policy_eval_new(NULL, &ev, &err), &err);
+	EXPECT_INT(policy_run(p, ev, &rq, &v, &err), 0);
+	EXPECT_OK(policy_explain(ev, false, &out, &err), &err);
+	EXPECT(strstr((char *)out.data, "data.policy.trust_claims is {"));
+	rq.query = "data.policy.hardware";
+	EXPECT_INT(policy_run(p, ev, &rq, &v, &err), 0);
+	cf_buf_reset(&out);
+	EXPECT_OK(policy_explain(ev, false, &out, &err), &err);
+	EXPECT(strstr((char *)out.data, "tried 600 ways"));
+}
+
 CF_TEST(explain_needs_a_run_that_asked_for_it)
 {
 	cf_cleanup(policy_eval_freep) struct policy_eval *ev = NULL;
