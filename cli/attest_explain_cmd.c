@@ -65,6 +65,50 @@ static void print_root(const struct cf_json *verdict)
 	putchar('\n');
 }
 
+/* Which literals of a policy decided, indented. */
+static void print_policy(struct cf_view policy, int64_t version, struct cf_view explain)
+{
+	cf_cleanup(cf_strv_fini) struct cf_strv lines = { 0 };
+
+	if (policy.size == 0)
+		return;
+	printf("  policy ");
+	print_shown(policy);
+	if (version)
+		printf(" version %lld", (long long)version);
+	putchar('\n');
+	if (explain.size)
+		cf_strv_split(&lines, explain, '\n');
+	for (size_t i = 0; i < lines.count; i++) {
+		if (!lines.items[i][0])
+			continue;
+		printf("    ");
+		print_shown(cf_view_str(lines.items[i]));
+		putchar('\n');
+	}
+}
+
+/* A policy did not let a token read a path. */
+static void print_release(const struct cf_json *doc)
+{
+	const struct cf_json *policy = cf_json_get(doc, "policy");
+	struct cf_view why = cf_json_str(cf_json_get(doc, "why"));
+
+	printf("denied: guest ");
+	print_shown(cf_json_str(cf_json_get(doc, "peer")));
+	printf(" may not read kbs:///");
+	print_shown(cf_json_str(cf_json_get(doc, "object")));
+	putchar('\n');
+	print_policy(cf_json_str(cf_json_get(policy, "id")),
+	             cf_json_int(cf_json_get(policy, "version")),
+	             cf_json_str(cf_json_get(doc, "policy_explain")));
+	if (why.size == 0)
+		return;
+	printf("    it gave no answer: ");
+	print_shown(why);
+	putchar('\n');
+}
+
 static void print_record(const struct cf_json *doc)
 {
 	const struct cf_json *verdict = cf_json_get(doc, "verdict");
@@ -82,6 +126,8 @@ static void print_record(const struct cf_json *doc)
 	print_root(verdict);
 	for (size_t i = 0; i < cf_json_len(checks); i++)
 		print_check(cf_json_at(checks, i));
+	print_policy(cf_json_str(cf_json_get(verdict, "policy")), 0,
+	             cf_json_str(cf_json_get(verdict, "policy_explain")));
 }
 
 static int explain_ref(const struct kbs_door *door, const char *ref, bool json)
@@ -98,6 +144,8 @@ static int explain_ref(const struct kbs_door *door, const char *ref, bool json)
 		return cli_fail(&err);
 	if (json)
 		printf("%.*s\n", (int)answer.size, (const char *)answer.data);
+	else if (cf_view_eq_str(cf_json_str(cf_json_get(doc, "stage")), "release"))
+		print_release(doc);
 	else
 		print_record(doc);
 	return CLI_OK;

@@ -33,6 +33,17 @@ static const struct cli_command kbs_reference[] = {
 	{ 0 },
 };
 
+static const struct cli_command kbs_policy[] = {
+	{ "put", "put a policy into force", cli_kbs_policy_put, NULL },
+	{ "ls", "which are in force, which come with the program", cli_kbs_policy_ls, NULL },
+	{ "get", "the text of one", cli_kbs_policy_get, NULL },
+	{ "show", "the same", cli_kbs_policy_get, NULL },
+	{ "rm", "remove one: the built-in rule decides again", cli_kbs_policy_rm, NULL },
+	{ "check", "does a file compile?", cli_policy_check, NULL },
+	{ "test", "ask one with claims of a file, and why", cli_kbs_policy_test, NULL },
+	{ 0 },
+};
+
 static const struct cli_command kbs_tpm_root[] = {
 	{ "add", "a CA whose TPMs may attest", cli_kbs_tpm_root_add, NULL },
 	{ "ls", "all of them", cli_kbs_tpm_root_ls, NULL },
@@ -50,6 +61,7 @@ static const struct cli_command kbs[] = {
 	{ "serve", "run it in the foreground", cli_kbs_serve, NULL },
 	{ "resource", "secrets", NULL, kbs_resource },
 	{ "reference", "reference values", NULL, kbs_reference },
+	{ "policy", "rules in Rego over evidence and releases", NULL, kbs_policy },
 	{ "tpm-root", "CAs of TPMs", NULL, kbs_tpm_root },
 	{ "audit", "the audit log", NULL, kbs_audit },
 	{ 0 },

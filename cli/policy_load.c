@@ -135,15 +135,29 @@ static int load_documents(struct policy_job *job, struct cf_err *err)
 	return r;
 }
 
-int policy_job_load(struct policy_job *job, struct cf_err *err)
+static int compile(struct policy_job *job, const struct policy_source *src, size_t count,
+                   struct cf_err *err)
 {
-	struct policy_source src[POLICY_FILES_MAX];
 	struct policy_options opt = { .version = job->version,
 		                      .is_strict_builtins = job->is_strict,
 		                      .hooks = hooks,
 		                      .hook_count = CF_ARRAY_LEN(hooks),
 		                      .message = on_message,
 		                      .message_user = job };
+
+	return policy_compile(src, count, &opt, &job->policy, err);
+}
+
+int policy_job_compile_text(struct policy_job *job, const char *name, struct cf_err *err)
+{
+	const struct policy_source src = { .name = name, .text = cf_buf_view(&job->texts[0]) };
+
+	return compile(job, &src, 1, err);
+}
+
+int policy_job_load(struct policy_job *job, struct cf_err *err)
+{
+	struct policy_source src[POLICY_FILES_MAX];
 	int r;
 
 	if (job->files.count > POLICY_FILES_MAX)
@@ -157,9 +171,7 @@ int policy_job_load(struct policy_job *job, struct cf_err *err)
 			                         .text = cf_buf_view(&job->texts[i]) };
 	}
 	r = load_documents(job, err);
-	if (r < 0)
-		return r;
-	return policy_compile(src, job->files.count, &opt, &job->policy, err);
+	return r < 0 ? r : compile(job, src, job->files.count, err);
 }
 
 void policy_job_fini(struct policy_job *job)

@@ -22,6 +22,9 @@ struct policy_job {
 cf_must_use int policy_job_add(struct policy_job *job, const char *path, struct cf_err *err);
 /* Reads everything and compiles. Messages went to stderr, unless is_quiet, and to .errors. */
 cf_must_use int policy_job_load(struct policy_job *job, struct cf_err *err);
+/* Compiles .texts[0] alone, called @name in messages. */
+cf_must_use int policy_job_compile_text(struct policy_job *job, const char *name,
+                                        struct cf_err *err);
 void policy_job_fini(struct policy_job *job);
 /* {"errors": [..]} on stdout for the messages so far, or for @err. */
 void policy_job_print_errors(struct policy_job *job, const struct policy_message *m,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What guests call: auth, attest, resource; and what anybody may ask. */
 #include "kbs/api.h"
+#include "kbs/policy_appraise.h"
 #include "kbs/release.h"
 #include "kbs/verifier.h"
 #include "proto/initdata.h"
@@ -192,7 +193,7 @@ struct appraisal {
 	struct verdict verdict;
 	uint8_t digest[CF_HASH_SIZE_MAX];
 	struct cf_json *references;
-	struct cf_buf evidence, init_data_claims;
+	struct cf_buf references_text, evidence, init_data_claims;
 };
 
 static void appraisal_fini(struct appraisal *a)
@@ -200,16 +201,16 @@ static void appraisal_fini(struct appraisal *a)
 	kbs_attestation_fini(&a->att);
 	verdict_fini(&a->verdict);
 	cf_json_free(a->references);
+	cf_buf_fini(&a->references_text);
 	cf_buf_fini(&a->evidence);
 	cf_buf_fini(&a->init_data_claims);
 }
 
 static int load_references(struct kbs_call *c, struct appraisal *a, struct cf_err *err)
 {
-	cf_cleanup(cf_buf_fini) struct cf_buf text = { 0 };
-	int r = store_reference_all(c->kbs->store, &text, err);
+	int r = store_reference_all(c->kbs->store, &a->references_text, err);
 
-	return r < 0 ? r : cf_json_parse(cf_buf_view(&text), 0, &a->references, err);
+	return r < 0 ? r : cf_json_parse(cf_buf_view(&a->references_text), 0, &a->references, err);
 }
 
 static int read_attestation(struct kbs_call *c, struct appraisal *a, struct cf_err *err)
@@ -237,6 +238,39 @@ static int read_attestation(struct kbs_call *c, struct appraisal *a, struct cf_e
 	return r < 0 ? r : cf_buf_check(&a->evidence, "evidence", err);
 }
 
+static struct token_subject subject_of(const struct kbs_call *c, const struct appraisal *a)
+{
+	return (struct token_subject){ .verdict = &a->verdict,
+		                       .runtime_data = a->att.runtime_data,
+		                       .additional_evidence = a->att.additional_evidence,
+		                       .init_data_claims = cf_buf_view(&a->init_data_claims),
+		                       .ref = c->ref[0] ? c->ref : NULL };
+}
+
+/* Genuine evidence is judged by the policy of its class, where one was uploaded. */
+static int ask_policy(struct kbs_call *c, struct appraisal *a, struct cf_err *err)
+{
+	const struct token_subject subject = subject_of(c, a);
+	const struct policy_set *set = NULL;
+	const struct policy_entry *e;
+	cf_cleanup(cf_buf_fini) struct cf_buf input = { 0 };
+	struct cf_jw w = { .out = &input };
+	int r = kbs_policies(c, &set, err);
+
+	if (r < 0 || verdict_is_refused(&a->verdict))
+		return r;
+	e = policy_set_for_submod(set, a->verdict.submod);
+	if (!e)
+		return 0;
+	token_write_evidence(&subject, &w);
+	r = cf_buf_check(&input, "claims", err);
+	if (r < 0)
+		return r;
+	policy_appraise(e, cf_buf_view(&input), cf_buf_view(&a->references_text), &a->verdict);
+	c->policy_failed = verdict_is_refused(&a->verdict);
+	return 0;
+}
+
 static int appraise(struct kbs_call *c, struct appraisal *a, struct cf_err *err)
 {
 	const struct session *s = c->taken;
@@ -258,7 +292,8 @@ static int appraise(struct kbs_call *c, struct appraisal *a, struct cf_err *err)
 	in.init_data = a->att.init_data;
 	in.references = a->references;
 	verdict_init(&a->verdict, ops->tee, ops->submod);
-	return ops->verify(&in, &a->verdict, err);
+	r = ops->verify(&in, &a->verdict, err);
+	return r < 0 ? r : ask_policy(c, a, err);
 }
 
 static void print_record(const struct kbs_call *c, const char *ref, const struct verdict *v,
@@ -284,8 +319,9 @@ static int keep_verdict(struct kbs_call *c, const struct verdict *v, struct cf_e
 	cf_cleanup(cf_buf_fini) struct cf_buf record = { 0 };
 	bool is_yes = verdict_status(v) == TIER_AFFIRMING;
 	cf_cleanup(cf_freep) char *note =
-		cf_asprintf("session %.8s, initdata %s", c->session_id,
-	                    v->initdata_digest ? v->initdata_digest : "not proven");
+		cf_asprintf("session %.8s, initdata %s, rule %s", c->session_id,
+	                    v->initdata_digest ? v->initdata_digest : "not proven",
+	                    v->policy ? v->policy : "built-in");
 
 	/* A refusal is told its reference; a yes is found by its session, as the audit log names it. */
 	cf_cleanup(cf_freep) char *session = cf_asprintf("%.8s", c->session_id);
@@ -327,11 +363,7 @@ static void attest_work(struct kbs_call *c)
 		return;
 	}
 
-	struct token_subject subject = { .verdict = &a.verdict,
-		                         .runtime_data = a.att.runtime_data,
-		                         .additional_evidence = a.att.additional_evidence,
-		                         .init_data_claims = cf_buf_view(&a.init_data_claims),
-		                         .ref = c->ref[0] ? c->ref : NULL };
+	struct token_subject subject = subject_of(c, &a);
 
 	if (token_issue(&c->kbs->signer, &subject, (int64_t)time(NULL), &token, &err) < 0) {
 		kbs_answer_err(c, ATTESTATION_ERROR, &err);
@@ -378,15 +410,77 @@ static void resource_begin(struct kbs_call *c)
 
 struct rule {
 	const struct cf_json *claims;
-	const char *path;
+	const char *path, *ref;
+	const struct policy_entry *policy; /* NULL: the built-in rule */
+	struct policy_answer answer;
 };
 
-static int ask_rule(void *user, const struct cf_strv *listed, struct cf_err *err)
+static void rule_fini(struct rule *r)
+{
+	policy_answer_fini(&r->answer);
+}
+
+static int ask_rule(void *user, const struct cf_strv *listed, bool is_missing, struct cf_err *err)
 {
 	const struct rule *r = user;
-	struct release_input in = { .claims = r->claims, .path = r->path, .listed = listed };
+	struct release_input in = { .claims = r->claims,
+		                    .path = r->path,
+		                    .listed = listed,
+		                    .is_missing = is_missing,
+		                    .policy = r->policy,
+		                    .answer = &r->answer,
+		                    .ref = r->ref };
 
 	return release_decide(&in, err);
+}
+
+/* The policy is asked before the store is locked for the release: it may take its time. */
+static int ask_resource_policy(struct kbs_call *c, struct rule *rule, struct cf_view claims,
+                               struct cf_err *err)
+{
+	const struct policy_set *set = NULL;
+	cf_cleanup(cf_buf_fini) struct cf_buf query = { 0 };
+	struct cf_jw w = { .out = &query };
+	int r = kbs_policies(c, &set, err);
+
+	if (r < 0)
+		return r;
+	rule->policy = policy_set_for_path(set, rule->path);
+	if (!rule->policy)
+		return 0;
+	kbs_query_object(c->query, &w);
+	policy_ask_resource(rule->policy, claims, rule->path, cf_buf_view(&query), &rule->answer);
+	c->policy_failed = rule->answer.kind == POLICY_FAILED;
+	if (rule->answer.kind != POLICY_ALLOWED) {
+		kbs_new_ref(c->ref);
+		rule->ref = c->ref;
+	}
+	return 0;
+}
+
+/* coffer.denial/1 of a release: which policy, in which version, and which literals decided. */
+static void print_refusal(const struct kbs_call *c, const struct rule *rule, struct cf_buf *out)
+{
+	struct cf_jw w = { .out = out };
+
+	cf_jw_obj(&w);
+	cf_jw_kstr(&w, "schema", "coffer.denial/1");
+	cf_jw_kstr(&w, "ref", rule->ref);
+	cf_jw_kint(&w, "time", (int64_t)time(NULL));
+	cf_jw_kstr(&w, "stage", "release");
+	cf_jw_kstr(&w, "peer", c->peer);
+	cf_jw_kstr(&w, "object", rule->path);
+	cf_jw_key(&w, "policy");
+	cf_jw_obj(&w);
+	cf_jw_kstr(&w, "id", rule->policy->id);
+	cf_jw_kint(&w, "version", rule->policy->version);
+	cf_jw_kstr(&w, "sha256", rule->policy->sha256);
+	cf_jw_end_obj(&w);
+	if (rule->answer.why)
+		cf_jw_kstr(&w, "why", rule->answer.why);
+	if (rule->answer.explain)
+		cf_jw_kstr(&w, "policy_explain", rule->answer.explain);
+	cf_jw_end_obj(&w);
 }
 
 static int encrypt_to_guest(const struct cf_json *claims, const struct cf_secret *value,
@@ -406,32 +500,73 @@ static int encrypt_to_guest(const struct cf_json *claims, const struct cf_secret
 	return jwe_seal(JWE_FLATTENED, JWE_A256GCM, &to, 1, cf_secret_view(value), ret, err);
 }
 
+static char *release_note(const struct rule *rule)
+{
+	const struct cf_json *submods = cf_json_get(rule->claims, "submods");
+	struct cf_view initdata = cf_json_str(
+		cf_json_get(cf_json_get(cf_json_get(submods, "cpu0"), "coffer"), "initdata"));
+	int size = (int)CF_MIN(initdata.size, (size_t)80);
+
+	if (!rule->policy)
+		return cf_asprintf("initdata %.*s, rule built-in", size,
+		                   (const char *)initdata.data);
+	return cf_asprintf("initdata %.*s, rule %s version %lld sha256:%.12s", size,
+	                   (const char *)initdata.data, rule->policy->id,
+	                   (long long)rule->policy->version, rule->policy->sha256);
+}
+
+static int read_resource(struct kbs_call *c, const struct rule *rule, struct cf_secret **value,
+                         struct cf_err *err)
+{
+	const struct store_actor guest = { "guest", c->peer };
+	cf_cleanup(cf_freep) char *note = release_note(rule);
+	cf_cleanup(cf_buf_fini) struct cf_buf record = { 0 };
+	struct store_release what = { .path = rule->path,
+		                      .note = note,
+		                      .decide = ask_rule,
+		                      .user = (void *)(uintptr_t)rule,
+		                      .ref = rule->ref };
+
+	if (rule->ref)
+		print_refusal(c, rule, &record);
+	what.record = cf_buf_view(&record);
+	return store_resource_release(c->kbs->store, &guest, &what, value, err);
+}
+
 static int release(struct kbs_call *c, const char *path, struct cf_json **claims,
                    struct cf_buf *jwe, struct cf_err *err)
 {
 	const struct kbs *k = c->kbs;
 	const struct token_trust trust = { &k->signer, k->token_anchors, k->token_anchor_count };
-	const struct store_actor guest = { "guest", c->peer };
 	cf_cleanup(cf_secret_freep) struct cf_secret *value = NULL;
-	struct rule rule = { .path = path };
-	const struct cf_json *own;
-	cf_cleanup(cf_freep) char *note = NULL;
-	int r = token_verify(&trust, cf_view_str(c->token), (int64_t)time(NULL), claims, err);
+	cf_cleanup(cf_buf_fini) struct cf_buf text = { 0 };
+	cf_cleanup(rule_fini) struct rule rule = { .path = path };
+	int r = token_verify_text(&trust, cf_view_str(c->token), (int64_t)time(NULL), claims, &text,
+	                          err);
 
+	if (r == 0)
+		r = cf_buf_check(&text, "token", err);
 	if (r < 0)
 		return r;
 	rule.claims = *claims;
-	own = cf_json_get(cf_json_get(cf_json_get(*claims, "submods"), "cpu0"), "coffer");
-	note = cf_asprintf("initdata %.*s", (int)cf_json_str(cf_json_get(own, "initdata")).size,
-	                   (const char *)cf_json_str(cf_json_get(own, "initdata")).data);
-	r = store_resource_release(k->store, &guest, path, note, ask_rule, &rule, &value, err);
+	r = ask_resource_policy(c, &rule, cf_buf_view(&text), err);
+	if (r == 0)
+		r = read_resource(c, &rule, &value, err);
+	if (rule.answer.kind != POLICY_ALLOWED && rule.policy)
+		c->why = cf_asprintf("%s version %lld: %.2000s", rule.policy->id,
+		                     (long long)rule.policy->version,
+		                     rule.answer.why       ? rule.answer.why
+		                     : rule.answer.explain ? rule.answer.explain
+		                                           : "no");
 	return r < 0 ? r : encrypt_to_guest(*claims, value, jwe, err);
 }
 
-static const char *variant_of(const struct cf_err *err, bool token_held)
+static const char *variant_of(const struct kbs_call *c, const struct cf_err *err, bool token_held)
 {
 	if (!token_held)
 		return "TokenVerifierError";
+	if (c->policy_failed)
+		return "PolicyEngineError";
 	return err->code == CF_PERMISSION_DENIED ? "PolicyDeny" : "PluginInternalError";
 }
 
@@ -449,7 +584,7 @@ static void resource_work(struct kbs_call *c)
 	path = cf_view_dup(c->rest);
 	if (release(c, path, &claims, &jwe, &err) < 0) {
 		c->outcome = err.code == CF_NOT_FOUND ? "resource missing" : "resource denied";
-		kbs_answer_err(c, variant_of(&err, claims != NULL), &err);
+		kbs_answer_err(c, variant_of(c, &err, claims != NULL), &err);
 		return;
 	}
 	c->outcome = "resource released";
@@ -486,6 +621,7 @@ static void metrics_begin(struct kbs_call *c)
 		{ "kbs_attestation_failures_total", n->attest_no },
 		{ "kbs_policy_evaluations_total", n->reads },
 		{ "kbs_policy_violations_total", n->denied },
+		{ "kbs_policy_errors_total", n->policy_errors },
 		{ "kbs_resource_reads_total", n->reads },
 		{ "coffer_kbs_resource_missing_total", n->missing },
 		{ "coffer_kbs_admin_requests_total", n->admin },

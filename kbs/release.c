@@ -39,14 +39,25 @@ static int all_affirming(const struct cf_json *submods, struct cf_err *err)
 	return 0;
 }
 
-int release_decide(const struct release_input *in, struct cf_err *err)
+/* The guest learns which policy, not what it says; the record under @ref is for the owner. */
+static int by_policy(const struct release_input *in, struct cf_err *err)
 {
-	const struct cf_json *submods = cf_json_get(in->claims, "submods");
-	struct cf_view digest = text_of(cf_json_get(submods, "cpu0"), "initdata");
-	int r = all_affirming(submods, err);
+	const char *ref = in->ref ? in->ref : "none";
 
-	if (r < 0)
-		return r;
+	if (in->answer->kind == POLICY_ALLOWED)
+		return 0;
+	if (in->answer->kind == POLICY_FAILED)
+		return cf_fail(
+			err, CF_PERMISSION_DENIED,
+			"kbs:///%s: the policy \"%s\" gave no answer, so it is not released, "
+			"ref %s",
+			in->path, in->policy->id, ref);
+	return cf_fail(err, CF_PERMISSION_DENIED, "kbs:///%s: denied by the policy \"%s\", ref %s",
+	               in->path, in->policy->id, ref);
+}
+
+static int by_list(const struct release_input *in, struct cf_view digest, struct cf_err *err)
+{
 	for (size_t i = 0; i < in->listed->count; i++)
 		if (!strcmp(in->listed->items[i], STORE_ANY_INITDATA) ||
 		    (digest.size && cf_view_eq_str(digest, in->listed->items[i])))
@@ -58,4 +69,17 @@ int release_decide(const struct release_input *in, struct cf_err *err)
 	return cf_fail(err, CF_PERMISSION_DENIED,
 	               "kbs:///%s is not for guests with initdata %.*s (%zu digests are listed)",
 	               in->path, (int)digest.size, (const char *)digest.data, in->listed->count);
+}
+
+int release_decide(const struct release_input *in, struct cf_err *err)
+{
+	const struct cf_json *submods = cf_json_get(in->claims, "submods");
+	struct cf_view digest = text_of(cf_json_get(submods, "cpu0"), "initdata");
+	int r = in->policy ? by_policy(in, err) : all_affirming(submods, err);
+
+	if (r < 0 || in->is_missing)
+		return r;
+	if (in->policy && in->listed->count == 0)
+		return 0;
+	return by_list(in, digest, err);
 }

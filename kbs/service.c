@@ -30,6 +30,15 @@ static int load_anchors(struct kbs *k, struct cf_err *err)
 	return 0;
 }
 
+static void warn_broken(const struct policy_set *s)
+{
+	for (size_t i = 0; i < policy_set_count(s); i++)
+		if (policy_set_at(s, i)->broken)
+			cf_log_error("a stored policy does not compile: what it guards is denied",
+			             CF_F_STR("policy", policy_set_at(s, i)->id),
+			             CF_F_STR("why", policy_set_at(s, i)->broken));
+}
+
 int kbs_open(struct kbs_config *config_take, struct kbs **ret, struct cf_err *err)
 {
 	cf_cleanup(kbs_closep) struct kbs *k = cf_zalloc(sizeof(*k));
@@ -44,8 +53,11 @@ int kbs_open(struct kbs_config *config_take, struct kbs **ret, struct cf_err *er
 		r = token_signer_open(k->config.state_dir, k->config.token_s, &k->signer, err);
 	if (r == 0)
 		r = load_anchors(k, err);
+	if (r == 0)
+		r = policy_set_load(k->store, &k->policies, err);
 	if (r < 0)
 		return r;
+	warn_broken(k->policies);
 	k->sessions = sessions_new(k->config.sessions_max, k->config.session_ms);
 	k->rate = rate_limit_new(k->config.auth_rate, k->config.auth_burst);
 	*ret = cf_take(&k);
@@ -61,6 +73,7 @@ struct kbs *kbs_close(struct kbs *k)
 	token_signer_fini(&k->signer);
 	for (size_t i = 0; i < k->token_anchor_count; i++)
 		cf_cert_free(k->token_anchors[i]);
+	policy_set_unref(k->policies);
 	store_close(k->store);
 	kbs_config_fini(&k->config);
 	free(k);
@@ -176,6 +189,28 @@ void kbs_query_values(struct cf_view query, const char *key, struct cf_strv *ret
 	}
 }
 
+void kbs_query_object(struct cf_view query, struct cf_jw *w)
+{
+	cf_cleanup(cf_strv_fini) struct cf_strv pairs = { 0 }, seen = { 0 };
+
+	cf_jw_obj(w);
+	if (query.size)
+		cf_strv_split(&pairs, query, '&');
+	for (size_t i = pairs.count; i-- > 0;) {
+		const char *pair = pairs.items[i];
+		size_t n = strcspn(pair, "=");
+		cf_cleanup(cf_freep) char *name = percent_decoded(cf_view(pair, n));
+		cf_cleanup(cf_freep) char *value =
+			percent_decoded(cf_view_str(pair + n + (pair[n] == '=')));
+
+		if (!name[0] || cf_strv_has(&seen, name))
+			continue;
+		cf_strv_add(&seen, name);
+		cf_jw_kstr(w, name, value);
+	}
+	cf_jw_end_obj(w);
+}
+
 char *kbs_query_value(struct cf_view query, const char *key)
 {
 	cf_cleanup(cf_strv_fini) struct cf_strv values = { 0 };
@@ -272,7 +307,8 @@ static bool matches(const struct kbs_route *r, struct cf_view path, struct cf_vi
 static const struct kbs_route *find_route(struct cf_view method, struct cf_view path,
                                           struct cf_view *rest, bool *ret_path)
 {
-	const struct kbs_route *const tables[] = { kbs_guest_routes, kbs_admin_routes };
+	const struct kbs_route *const tables[] = { kbs_guest_routes, kbs_admin_routes,
+		                                   kbs_policy_routes };
 
 	*ret_path = false;
 	for (size_t t = 0; t < CF_ARRAY_LEN(tables); t++)
@@ -301,6 +337,7 @@ void kbs_call_begin(struct kbs *k, struct kbs_call *c)
 	bool is_path;
 
 	c->kbs = k;
+	c->policies = policy_set_ref(k->policies);
 	c->began_ms = cf_now_ms();
 	k->counters.requests++;
 	c->route = find_route(c->method, c->path, &c->rest, &is_path);
@@ -323,6 +360,39 @@ void kbs_call_work(struct kbs_call *c)
 		c->route->work(c);
 }
 
+/* ---- policies ---- */
+
+int kbs_policies(struct kbs_call *c, const struct policy_set **ret, struct cf_err *err)
+{
+	struct policy_set *mine = c->fresh ? c->fresh : c->policies;
+	int64_t epoch;
+	int r = store_policy_epoch(c->kbs->store, &epoch, err);
+
+	if (r == 0 && epoch != policy_set_epoch(mine)) {
+		policy_set_unref(c->fresh);
+		c->fresh = NULL;
+		r = policy_set_load(c->kbs->store, &c->fresh, err);
+		mine = c->fresh;
+	}
+	if (r == 0)
+		*ret = mine;
+	return r;
+}
+
+/* On the loop: what this call read is in force from now on, unless another one read later. */
+static void install_policies(struct kbs_call *c)
+{
+	struct kbs *k = c->kbs;
+
+	if (!c->fresh || policy_set_epoch(c->fresh) <= policy_set_epoch(k->policies))
+		return;
+	policy_set_unref(k->policies);
+	k->policies = cf_take(&c->fresh);
+	cf_log_info("policies in force", CF_F_INT("epoch", policy_set_epoch(k->policies)),
+	            CF_F_UINT("count", policy_set_count(k->policies)));
+	warn_broken(k->policies);
+}
+
 static void count(struct kbs_call *c)
 {
 	struct kbs_counters *n = &c->kbs->counters;
@@ -331,6 +401,7 @@ static void count(struct kbs_call *c)
 		n->errors++;
 	if (c->route && c->route->is_admin)
 		n->admin++;
+	n->policy_errors += c->policy_failed;
 }
 
 static void log_call(const struct kbs_call *c)
@@ -348,6 +419,7 @@ static void log_call(const struct kbs_call *c)
 
 void kbs_call_end(struct kbs_call *c)
 {
+	install_policies(c);
 	if (c->route && c->route->end)
 		c->route->end(c);
 	if (c->reply.status == 0)
@@ -374,6 +446,8 @@ void kbs_call_fini(struct kbs_call *c)
 	tpm_binding_fini(&c->binding);
 	free(c->binding_error);
 	free(c->why);
+	policy_set_unref(c->policies);
+	policy_set_unref(c->fresh);
 }
 
 void kbs_call_run(struct kbs *k, struct kbs_call *c)

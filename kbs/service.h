@@ -10,6 +10,7 @@
  * Requests are hostile; admin calls need a signed bearer token. Wire: proto/PROTOCOL-kbs.md.
  */
 #include "kbs/config.h"
+#include "kbs/policies.h"
 #include "kbs/session.h"
 #include "kbs/store.h"
 #include "kbs/token.h"
@@ -56,7 +57,10 @@ struct kbs_call {
 	struct tpm_binding binding;
 	bool has_binding;
 	char *binding_error;
-	const char *outcome; /* static, for counters and the log line */
+	struct policy_set *policies; /* as of the beginning */
+	struct policy_set *fresh;    /* newer ones that this call read; its own until the end */
+	bool policy_failed;          /* a policy gave no answer */
+	const char *outcome;         /* static, for counters and the log line */
 	char ref[16];
 	char *why; /* for the log line */
 	int64_t began_ms;

@@ -4,6 +4,7 @@
 #include "base/crypto.h"
 #include "base/fd.h"
 #include "kbs/audit.h"
+#include "kbs/store_tx.h"
 
 #include <sys/stat.h>
 #include <time.h>
@@ -32,6 +33,10 @@ static const char *const migrations[] = {
 	"CREATE TABLE denial(id INTEGER PRIMARY KEY, ref TEXT UNIQUE NOT NULL, record TEXT NOT "
 	"NULL);"
 	"CREATE TABLE audit(seq INTEGER PRIMARY KEY, line TEXT NOT NULL, hash TEXT NOT NULL);",
+	/* A removed policy keeps its row, without text: versions and epochs never go back. */
+	"CREATE TABLE policy(kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,"
+	" epoch INTEGER NOT NULL, text TEXT, time TEXT NOT NULL, PRIMARY KEY(kind, id))"
+	" WITHOUT ROWID;",
 };
 
 static int open_key(const char *dir, struct cf_secret **ret, struct cf_err *err)
@@ -79,6 +84,11 @@ struct store *store_close(struct store *s)
 	}
 	free(s);
 	return NULL;
+}
+
+struct cf_db *store_db(struct store *s)
+{
+	return s->db;
 }
 
 /* ---- names ---- */
@@ -193,8 +203,8 @@ static int one_int(struct cf_db_tx *tx, const char *sql, const char *arg, int64_
 	return r < 0 ? r : 0;
 }
 
-static int audit_by(struct cf_db_tx *tx, const struct store_actor *who, const char *action,
-                    const char *object, const char *result, const char *note, struct cf_err *err)
+int store_audit_by(struct cf_db_tx *tx, const struct store_actor *who, const char *action,
+                   const char *object, const char *result, const char *note, struct cf_err *err)
 {
 	const struct audit_line line = { .actor = who->name,
 		                         .peer = who->peer,
@@ -243,7 +253,7 @@ static int do_put(struct cf_db_tx *tx, void *user, struct cf_err *err)
 	if (r == 0)
 		r = put_rules(tx, p, err);
 	note = cf_asprintf("version %lld, %zu initdata digests", (long long)p->version, p->count);
-	return r < 0 ? r : audit_by(tx, p->who, "resource-put", p->path, "ok", note, err);
+	return r < 0 ? r : store_audit_by(tx, p->who, "resource-put", p->path, "ok", note, err);
 }
 
 int store_resource_put(struct store *s, const struct store_actor *who, const char *path,
@@ -285,7 +295,7 @@ static int do_delete(struct cf_db_tx *tx, void *user, struct cf_err *err)
 	if (r == 0)
 		r = cf_db_exec(tx, err, "DELETE FROM release_rule WHERE path = ?",
 		               CF_DB_TEXT(n->name));
-	return r < 0 ? r : audit_by(tx, n->who, "resource-delete", n->name, "ok", NULL, err);
+	return r < 0 ? r : store_audit_by(tx, n->who, "resource-delete", n->name, "ok", NULL, err);
 }
 
 int store_resource_delete(struct store *s, const struct store_actor *who, const char *path,
@@ -356,9 +366,7 @@ int store_resource_list(struct store *s, struct cf_buf *ret, struct cf_err *err)
 struct release {
 	struct store *s;
 	const struct store_actor *who;
-	const char *path, *note;
-	store_decide decide;
-	void *user;
+	const struct store_release *of;
 	struct cf_secret *value;
 	int decision; /* what is to be told to the guest; the transaction itself went well */
 	struct cf_err refusal; /* of a decision < 0 */
@@ -366,45 +374,81 @@ struct release {
 
 static int newest(struct cf_db_tx *tx, struct release *rel, struct cf_err *err)
 {
+	const char *path = rel->of->path;
 	cf_cleanup(cf_db_rows_fini) struct cf_db_rows rows = { 0 };
 	int r = cf_db_query(tx, &rows, err,
 	                    "SELECT version, sealed FROM resource WHERE path = ? "
 	                    "ORDER BY version DESC LIMIT 1",
-	                    CF_DB_TEXT(rel->path));
+	                    CF_DB_TEXT(path));
 
 	if (r == 0)
 		r = cf_db_next(&rows, err);
 	if (r == 0)
-		return cf_fail(err, CF_NOT_FOUND, "no resource kbs:///%s", rel->path);
+		return cf_fail(err, CF_NOT_FOUND, "no resource kbs:///%s", path);
 	if (r < 0)
 		return r;
-	return unseal(rel->s, rel->path, cf_db_col_int(&rows, 0), cf_db_col_view(&rows, 1),
-	              &rel->value, err);
+	return unseal(rel->s, path, cf_db_col_int(&rows, 0), cf_db_col_view(&rows, 1), &rel->value,
+	              err);
+}
+
+static int keep_record(struct cf_db_tx *tx, const char *ref, struct cf_view record,
+                       struct cf_err *err)
+{
+	int r = cf_db_exec(tx, err, "INSERT OR REPLACE INTO denial(ref, record) VALUES(?, ?)",
+	                   CF_DB_TEXT(ref), CF_DB_TEXT_VIEW(record));
+
+	return r < 0 ? r
+	             : cf_db_exec(tx, err,
+	                          "DELETE FROM denial WHERE id <= (SELECT max(id) FROM denial) - ?",
+	                          CF_DB_INT(DENIALS_KEPT));
+}
+
+static int note_release(struct cf_db_tx *tx, const struct release *rel, struct cf_err *err)
+{
+	const struct store_release *of = rel->of;
+	bool is_recorded = rel->decision < 0 && of->ref && of->record.size;
+	const struct audit_line line = { .actor = rel->who->name,
+		                         .peer = rel->who->peer,
+		                         .action = "resource-get",
+		                         .object = of->path,
+		                         .result = rel->decision == 0 ? "released" : "denied",
+		                         .note = of->note,
+		                         .ref = is_recorded ? of->ref : NULL };
+	int r = is_recorded ? keep_record(tx, of->ref, of->record, err) : 0;
+
+	return r < 0 ? r : audit_append(tx, &line, err);
 }
 
 static int do_release(struct cf_db_tx *tx, void *user, struct cf_err *err)
 {
 	struct release *rel = user;
 	cf_cleanup(cf_strv_fini) struct cf_strv rules = { 0 };
-	int r = newest(tx, rel, err);
+	struct cf_err missing;
+	int found = newest(tx, rel, &missing);
+	int r = found < 0 && missing.code != CF_NOT_FOUND ? found : 0;
 
+	if (r < 0) {
+		*err = missing;
+		return r;
+	}
+	if (found == 0)
+		r = rules_of(tx, rel->of->path, &rules, err);
 	if (r < 0)
 		return r;
-	r = rules_of(tx, rel->path, &rules, err);
-	if (r < 0)
-		return r;
-	rel->decision = rel->decide(rel->user, &rules, &rel->refusal);
-	return audit_by(tx, rel->who, "resource-get", rel->path,
-	                rel->decision == 0 ? "released" : "denied", rel->note, err);
+	rel->decision = rel->of->decide(rel->of->user, &rules, found < 0, &rel->refusal);
+	if (found < 0 && rel->decision == 0) {
+		rel->decision = found;
+		rel->refusal = missing;
+		return 0; /* nothing was released, nothing was refused */
+	}
+	return note_release(tx, rel, err);
 }
 
-int store_resource_release(struct store *s, const struct store_actor *who, const char *path,
-                           const char *note, store_decide decide, void *user,
-                           struct cf_secret **ret, struct cf_err *err)
+int store_resource_release(struct store *s, const struct store_actor *who,
+                           const struct store_release *release, struct cf_secret **ret,
+                           struct cf_err *err)
 {
-	struct release rel = {
-		.s = s, .who = who, .path = path, .note = note, .decide = decide, .user = user
-	};
+	struct release rel = { .s = s, .who = who, .of = release };
 	int r = cf_db_write(s->db, do_release, &rel, err);
 
 	if (r == 0 && rel.decision < 0) {
@@ -444,7 +488,7 @@ static int put_reference(struct cf_db_tx *tx, const char *id, const struct cf_js
 			"VALUES(?, ?, ?, ?, ?)",
 			CF_DB_TEXT(id), CF_DB_INT(version + 1), CF_DB_TEXT_VIEW(cf_buf_view(&text)),
 			CF_DB_INT((int64_t)time(NULL) + REFERENCE_LIFE_S), CF_DB_TEXT(p->reason));
-	return r < 0 ? r : audit_by(tx, p->who, "reference-put", id, "ok", p->reason, err);
+	return r < 0 ? r : store_audit_by(tx, p->who, "reference-put", id, "ok", p->reason, err);
 }
 
 static int do_put_references(struct cf_db_tx *tx, void *user, struct cf_err *err)
@@ -477,7 +521,7 @@ static int do_delete_reference(struct cf_db_tx *tx, void *user, struct cf_err *e
 
 	if (r == 0 && cf_db_changes(tx) == 0)
 		return cf_fail(err, CF_NOT_FOUND, "no reference value %s", n->name);
-	return r < 0 ? r : audit_by(tx, n->who, "reference-delete", n->name, "ok", NULL, err);
+	return r < 0 ? r : store_audit_by(tx, n->who, "reference-delete", n->name, "ok", NULL, err);
 }
 
 int store_reference_delete(struct store *s, const struct store_actor *who, const char *id,
@@ -529,7 +573,7 @@ static int do_put_root(struct cf_db_tx *tx, void *user, struct cf_err *err)
 	int r = cf_db_exec(tx, err, "INSERT OR REPLACE INTO tpm_root(sha256, row) VALUES(?, ?)",
 	                   CF_DB_TEXT(p->sha256), CF_DB_TEXT_VIEW(p->row));
 
-	return r < 0 ? r : audit_by(tx, p->who, "tpm-root-put", p->sha256, "ok", NULL, err);
+	return r < 0 ? r : store_audit_by(tx, p->who, "tpm-root-put", p->sha256, "ok", NULL, err);
 }
 
 int store_tpm_root_put(struct store *s, const struct store_actor *who, const char *sha256,
@@ -547,7 +591,7 @@ static int do_delete_root(struct cf_db_tx *tx, void *user, struct cf_err *err)
 
 	if (r == 0 && cf_db_changes(tx) == 0)
 		return cf_fail(err, CF_NOT_FOUND, "no TPM root %s", n->name);
-	return r < 0 ? r : audit_by(tx, n->who, "tpm-root-delete", n->name, "ok", NULL, err);
+	return r < 0 ? r : store_audit_by(tx, n->who, "tpm-root-delete", n->name, "ok", NULL, err);
 }
 
 int store_tpm_root_delete(struct store *s, const struct store_actor *who, const char *sha256,
@@ -598,15 +642,8 @@ static int do_attestation(struct cf_db_tx *tx, void *user, struct cf_err *err)
 		                         .result = p->result,
 		                         .note = p->note,
 		                         .ref = p->ref };
-	int r = 0;
+	int r = p->ref ? keep_record(tx, p->ref, p->record, err) : 0;
 
-	if (p->ref)
-		r = cf_db_exec(tx, err, "INSERT OR REPLACE INTO denial(ref, record) VALUES(?, ?)",
-		               CF_DB_TEXT(p->ref), CF_DB_TEXT_VIEW(p->record));
-	if (r == 0 && p->ref)
-		r = cf_db_exec(tx, err,
-		               "DELETE FROM denial WHERE id <= (SELECT max(id) FROM denial) - ?",
-		               CF_DB_INT(DENIALS_KEPT));
 	return r < 0 ? r : audit_append(tx, &line, err);
 }
 
@@ -697,7 +734,7 @@ static int do_note(struct cf_db_tx *tx, void *user, struct cf_err *err)
 {
 	const struct note *n = user;
 
-	return audit_by(tx, n->who, n->action, n->object, n->result, NULL, err);
+	return store_audit_by(tx, n->who, n->action, n->object, n->result, NULL, err);
 }
 
 int store_audit_note(struct store *s, const struct store_actor *who, const char *action,

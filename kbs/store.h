@@ -56,16 +56,28 @@ cf_must_use int store_resource_delete(struct store *s, const struct store_actor 
 /* JSON list: path, version, size, time, initdata. */
 cf_must_use int store_resource_list(struct store *s, struct cf_buf *ret, struct cf_err *err);
 
-/* The decision over one release; see kbs/release.h. 0 or -CF_PERMISSION_DENIED. */
-typedef int (*store_decide)(void *user, const struct cf_strv *listed, struct cf_err *err);
 /*
- * Reads the newest version of @path when @decide says yes; both answers go into the audit log, with
- * @note (a session or token id, may be NULL) and @ref (of a denial, may be NULL).
- * Return: 0, -CF_NOT_FOUND, what @decide returned, -CF_DATA_LOSS (the sealed value does not open).
+ * The decision over one release; see kbs/release.h. @is_missing: there is no such resource, and
+ * nothing is listed. 0 or -CF_PERMISSION_DENIED.
+ */
+typedef int (*store_decide)(void *user, const struct cf_strv *listed, bool is_missing,
+                            struct cf_err *err);
+struct store_release {
+	const char *path;
+	const char *note; /* for the audit line: a session or token, the rule; may be NULL */
+	store_decide decide;
+	void *user;
+	/* Of a refusal: its reference in the audit line, and the record kept under it; may be empty. */
+	const char *ref;
+	struct cf_view record;
+};
+/*
+ * Reads the newest version of a path when it is decided so; both answers go into the audit log.
+ * Return: 0, -CF_NOT_FOUND, what .decide returned, -CF_DATA_LOSS (the sealed value does not open).
  */
 cf_must_use int store_resource_release(struct store *s, const struct store_actor *who,
-                                       const char *path, const char *note, store_decide decide,
-                                       void *user, struct cf_secret **ret, struct cf_err *err);
+                                       const struct store_release *release, struct cf_secret **ret,
+                                       struct cf_err *err);
 
 /* ---- reference values ---- */
 
@@ -87,6 +99,44 @@ cf_must_use int store_tpm_root_put(struct store *s, const struct store_actor *wh
 cf_must_use int store_tpm_root_all(struct store *s, struct cf_buf *ret, struct cf_err *err);
 cf_must_use int store_tpm_root_delete(struct store *s, const struct store_actor *who,
                                       const char *sha256, struct cf_err *err);
+
+/* ---- policies ---- */
+
+#define STORE_POLICY_MAX   (1u << 20) /* bytes of one policy's text */
+#define STORE_POLICIES_MAX 256u
+
+enum store_policy_kind { STORE_POLICY_RESOURCE, STORE_POLICY_ATTESTATION };
+const char *store_policy_kind_name(enum store_policy_kind kind); /* "resource", "attestation" */
+/* -CF_NOT_FOUND: no such kind. */
+cf_must_use int store_policy_kind_parse(struct cf_view text, enum store_policy_kind *ret,
+                                        struct cf_err *err);
+/* 1 to 64 of [A-Za-z0-9_-][A-Za-z0-9_.-]*. -CF_INVALID_ARGUMENT. */
+cf_must_use int store_policy_id_check(struct cf_view id, struct cf_err *err);
+
+/* Replaces the policy of this name; the caller has compiled it. *ret_version counts from 1. */
+cf_must_use int store_policy_put(struct store *s, const struct store_actor *who,
+                                 enum store_policy_kind kind, const char *id, struct cf_view text,
+                                 int64_t *ret_version, struct cf_err *err);
+/* -CF_NOT_FOUND. */
+cf_must_use int store_policy_delete(struct store *s, const struct store_actor *who,
+                                    enum store_policy_kind kind, const char *id,
+                                    struct cf_err *err);
+
+struct store_policy { /* borrowed for the call */
+	enum store_policy_kind kind;
+	struct cf_view id, text, time;
+	int64_t version;
+};
+/*
+ * All of them in one view of the store, ordered by kind and id; *ret_epoch as below. @each returns 0
+ * to go on.
+ */
+cf_must_use int store_policy_all(struct store *s, int64_t *ret_epoch,
+                                 int (*each)(void *user, const struct store_policy *p,
+                                             struct cf_err *err),
+                                 void *user, struct cf_err *err);
+/* Grows with every change of a policy, whichever process made it; 0: there never was one. */
+cf_must_use int store_policy_epoch(struct store *s, int64_t *ret, struct cf_err *err);
 
 /* ---- verdicts that were no ---- */
 

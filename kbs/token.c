@@ -9,11 +9,12 @@
 
 #include <sys/stat.h>
 
-#define PROFILE   "tag:github.com,2024:confidential-containers/Trustee"
-#define DEVELOPER "https://confidentialcontainers.org"
-#define ISSUER    "CoCo-Attestation-Service"
-#define X5C_MAX   8u
-#define CERT_MAX  8192u
+#define PROFILE     "tag:github.com,2024:confidential-containers/Trustee"
+#define DEVELOPER   "https://confidentialcontainers.org"
+#define ISSUER      "CoCo-Attestation-Service"
+#define IDENTIFIERS "ear.trustee.identifiers"
+#define X5C_MAX     8u
+#define CERT_MAX    8192u
 #define TOKEN_ALGS                                                                                 \
 	(JWS_BIT(JWS_ES256) | JWS_BIT(JWS_ES384) | JWS_BIT(JWS_RS256) | JWS_BIT(JWS_RS384) |       \
 	 JWS_BIT(JWS_PS256) | JWS_BIT(JWS_PS384) | JWS_BIT(JWS_EDDSA))
@@ -56,7 +57,7 @@ void token_signer_fini(struct token_signer *s)
 
 /* ---- issuing ---- */
 
-static void write_evidence(const struct token_subject *s, struct cf_jw *w)
+void token_write_evidence(const struct token_subject *s, struct cf_jw *w)
 {
 	const struct verdict *v = s->verdict;
 	const struct cf_json *value;
@@ -83,6 +84,31 @@ static void write_evidence(const struct token_subject *s, struct cf_jw *w)
 	cf_jw_end_obj(w);
 }
 
+/* What an attestation policy adds, each under its own name. */
+static void write_extensions(const struct verdict *v, struct cf_jw *w)
+{
+	cf_cleanup(cf_json_freep) struct cf_json *list = NULL;
+	cf_cleanup(cf_strv_fini) struct cf_strv seen = { 0 };
+
+	if (v->extensions.size && cf_json_parse(cf_buf_view(&v->extensions), 0, &list, NULL) < 0)
+		abort(); /* it was read when the policy gave it */
+	for (size_t i = 0; i < cf_json_len(list); i++) {
+		const struct cf_json *one = cf_json_at(list, i);
+		char *name = cf_view_dup(cf_json_str(cf_json_get(one, "name")));
+		bool is_new = !cf_strv_has(&seen, name);
+
+		cf_strv_add_take(&seen, name);
+		if (!is_new)
+			continue;
+		cf_jw_key(w, name);
+		cf_jw_json(w, cf_json_get(one, "value"));
+	}
+	if (cf_strv_has(&seen, IDENTIFIERS))
+		return;
+	cf_jw_key(w, IDENTIFIERS);
+	cf_jw_raw(w, cf_view_str("{\"validated\":{}}"));
+}
+
 static void write_submod(const struct token_subject *s, struct cf_jw *w)
 {
 	const struct verdict *v = s->verdict;
@@ -97,9 +123,8 @@ static void write_submod(const struct token_subject *s, struct cf_jw *w)
 	cf_jw_end_obj(w);
 	cf_jw_kstr(w, "ear.appraisal-policy-id", "default");
 	cf_jw_key(w, "ear.veraison.annotated-evidence");
-	write_evidence(s, w);
-	cf_jw_key(w, "ear.trustee.identifiers");
-	cf_jw_raw(w, cf_view_str("{\"validated\":{}}"));
+	token_write_evidence(s, w);
+	write_extensions(v, w);
 	/* Ours: what the release rule and its refusals need. */
 	cf_jw_key(w, "coffer");
 	cf_jw_obj(w);
@@ -250,6 +275,12 @@ static int check_signature(const struct token_trust *trust, const struct jws *j,
 int token_verify(const struct token_trust *trust, struct cf_view text, int64_t now,
                  struct cf_json **ret, struct cf_err *err)
 {
+	return token_verify_text(trust, text, now, ret, NULL, err);
+}
+
+int token_verify_text(const struct token_trust *trust, struct cf_view text, int64_t now,
+                      struct cf_json **ret, struct cf_buf *ret_text, struct cf_err *err)
+{
 	cf_cleanup(jws_freep) struct jws *j = NULL;
 	cf_cleanup(cf_json_freep) struct cf_json *claims = NULL;
 	int r = jws_parse(text, &j, err);
@@ -263,6 +294,8 @@ int token_verify(const struct token_trust *trust, struct cf_view text, int64_t n
 		return r;
 	if (cf_json_int(cf_json_get(claims, "exp")) + TOKEN_LEEWAY_S < now)
 		return cf_fail(err, CF_UNAUTHENTICATED, "the token has expired: attest again");
+	if (ret_text)
+		cf_buf_add_view(ret_text, cf_buf_view(&j->payload));
 	*ret = cf_take(&claims);
 	return 0;
 }

@@ -31,6 +31,8 @@ struct token_subject {
 	struct cf_view init_data_claims;    /* JSON object or "null" */
 	const char *ref;                    /* of a denial's record, or NULL */
 };
+/* The claims of the evidence as they stand in the token, and as policies see them. */
+void token_write_evidence(const struct token_subject *subject, struct cf_jw *w);
 cf_must_use int token_issue(const struct token_signer *s, const struct token_subject *subject,
                             int64_t now, struct cf_buf *ret, struct cf_err *err);
 
@@ -42,8 +44,12 @@ struct token_trust {
 /*
  * Signature by our own key, or by the header's "jwk" when its x5c chain ends at an anchor and holds
  * that very key; then the dates.
+ * @ret_text: the claims' own text, appended; may be NULL
  * Return: 0 with the claims, -CF_UNAUTHENTICATED, -CF_INVALID_ARGUMENT (no token).
  */
+cf_must_use int token_verify_text(const struct token_trust *trust, struct cf_view text, int64_t now,
+                                  struct cf_json **ret, struct cf_buf *ret_text,
+                                  struct cf_err *err);
 cf_must_use int token_verify(const struct token_trust *trust, struct cf_view text, int64_t now,
                              struct cf_json **ret, struct cf_err *err);
 

@@ -62,6 +62,10 @@ void verdict_fini(struct verdict *v)
 	free(v->anchor);
 	free(v->anchor_kind);
 	cf_strv_fini(&v->warnings);
+	free(v->hardware_doubt);
+	free(v->policy);
+	free(v->policy_explain);
+	cf_buf_fini(&v->extensions);
 	verdict_init(v, NULL, NULL);
 }
 
@@ -221,6 +225,8 @@ void verdict_print_json(const struct verdict *v, struct cf_jw *w)
 	opt_str(w, "root_of_trust", v->anchor);
 	opt_str(w, "root_kind", v->anchor_kind);
 	opt_str(w, "initdata_digest", v->initdata_digest);
+	opt_str(w, "policy", v->policy);
+	opt_str(w, "policy_explain", v->policy_explain);
 	cf_jw_key(w, "submods");
 	cf_jw_obj(w);
 	cf_jw_key(w, v->submod);
@@ -259,6 +265,20 @@ static void fact(struct cf_buf *out, const char *label, const char *text)
 	cf_buf_add_byte(out, '\n');
 }
 
+static void add_lines(struct cf_buf *out, const char *text)
+{
+	cf_cleanup(cf_strv_fini) struct cf_strv lines = { 0 };
+
+	cf_strv_split(&lines, cf_view_str(text), '\n');
+	for (size_t i = 0; i < lines.count; i++) {
+		if (!lines.items[i][0])
+			continue;
+		cf_buf_add_str(out, "    ");
+		add_shown(out, lines.items[i]);
+		cf_buf_add_byte(out, '\n');
+	}
+}
+
 void verdict_print_text(const struct verdict *v, struct cf_buf *out)
 {
 	static const char *const words[] = { "ok  ", "BAD ", "skip" };
@@ -282,6 +302,10 @@ void verdict_print_text(const struct verdict *v, struct cf_buf *out)
 		fact(out, "actual", c->actual);
 		fact(out, "why", c->why);
 		fact(out, "fix", c->fix);
+	}
+	if (v->policy_explain) {
+		cf_buf_printf(out, "  policy %s:\n", v->policy);
+		add_lines(out, v->policy_explain);
 	}
 	for (size_t i = 0; i < v->warnings.count; i++) {
 		cf_buf_add_str(out, "  warning: ");

@@ -67,8 +67,14 @@ struct verdict {
 	char *initdata_digest; /* "sha256:HEX" of the text that was proven, "none" when proven to be none,
 	                            NULL: not bound */
 	char *anchor;          /* name of the root of trust; may be NULL */
-	char *anchor_kind;       /* "operator_vtpm", "software", …; may be NULL */
+	char *anchor_kind;      /* "operator_vtpm", "software", …; may be NULL */
+	char anchor_sha256[65]; /* of the root's certificate, where policies may name it; or "" */
+	char *hardware_doubt; /* why a policy that does not name the root cannot trust it; or NULL */
 	struct cf_strv warnings; /* sentences that must be shown */
+	/* Of an attestation policy that judged; all NULL or empty without one. */
+	char *policy;             /* "default_cpu version 3" */
+	char *policy_explain;     /* which literals decided */
+	struct cf_buf extensions; /* JSON array of {"name","key","value"} for the token */
 };
 
 void verdict_init(struct verdict *v, const char *tee, const char *submod);

@@ -593,6 +593,23 @@ static void judge_boot(const struct facts *f, struct verdict *v)
 		v->trust[VERDICT_CONFIGURATION] = 2;
 }
 
+/* What an attestation policy may not wave through without naming the root itself. */
+static void note_doubt(const struct facts *f, struct verdict *v)
+{
+	const struct tpm_binding *b = f->in->tpm_binding;
+
+	if (f->is_listed)
+		return;
+	if (!f->is_bound)
+		v->hardware_doubt =
+			cf_strdup("nothing proves that the attestation key is in a TPM");
+	else if (b->kind == TPM_ROOT_SOFTWARE && !b->is_accepted)
+		v->hardware_doubt =
+			cf_asprintf("the TPM is a software one, of \"%s\"", b->root_name);
+	if (f->is_bound)
+		snprintf(v->anchor_sha256, sizeof(v->anchor_sha256), "%s", f->root_sha256);
+}
+
 static void judge_hardware(const struct facts *f, struct verdict *v)
 {
 	const struct tpm_binding *b = f->in->tpm_binding;
@@ -612,6 +629,7 @@ static void judge_hardware(const struct facts *f, struct verdict *v)
 			->fix =
 			cf_strdup("coffer kbs tpm-root add CA.pem --kind software --accept, if "
 		                  "this is a test");
+	note_doubt(f, v);
 	if (f->is_listed && !f->is_bound && !v->anchor)
 		v->anchor = cf_strdup("attestation key trusted by name");
 }

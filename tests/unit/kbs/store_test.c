@@ -8,17 +8,20 @@ static const struct store_actor admin = { "admin", "192.0.2.1" };
 static const struct store_actor guest = { "guest", NULL };
 static const char *const any[] = { "any" };
 
-static int yes(void *user, const struct cf_strv *listed, struct cf_err *err)
+static int yes(void *user, const struct cf_strv *listed, bool is_missing, struct cf_err *err)
 {
 	(void)user;
 	(void)err;
-	return listed->count > 0 ? 0 : cf_fail(err, CF_PERMISSION_DENIED, "nothing is listed");
+	return is_missing || listed->count > 0
+	               ? 0
+	               : cf_fail(err, CF_PERMISSION_DENIED, "nothing is listed");
 }
 
-static int no(void *user, const struct cf_strv *listed, struct cf_err *err)
+static int no(void *user, const struct cf_strv *listed, bool is_missing, struct cf_err *err)
 {
 	(void)user;
 	(void)listed;
+	(void)is_missing;
 	return cf_fail(err, CF_PERMISSION_DENIED, "no");
 }
 
@@ -29,6 +32,18 @@ static struct store *opened(const char *dir)
 
 	EXPECT_OK(store_open(dir, &s, &err), &err);
 	return s;
+}
+
+static int release(struct store *s, const char *path, const char *note, store_decide decide,
+                   struct cf_secret **ret, struct cf_err *err)
+{
+	const struct store_release what = { .path = path,
+		                            .note = note,
+		                            .decide = decide,
+		                            .ref = "k7q2-9fxt",
+		                            .record = CF_VIEW_LIT("{}") };
+
+	return store_resource_release(s, &guest, &what, ret, err);
 }
 
 static void put(struct store *s, const char *path, const char *value)
@@ -53,8 +68,7 @@ CF_TEST(store_keeps_resources_sealed_and_versioned_over_a_restart)
 	put(s, "default/key/1", "the-owl-flies-at-dusk");
 	s = store_close(s);
 	s = opened(dir);
-	EXPECT_OK(store_resource_release(s, &guest, "default/key/1", NULL, yes, NULL, &got, &err),
-	          &err);
+	EXPECT_OK(release(s, "default/key/1", NULL, yes, &got, &err), &err);
 	EXPECT(cf_view_eq_str(cf_secret_view(got), "the-owl-flies-at-dusk"));
 	EXPECT_OK(store_resource_list(s, &list, &err), &err);
 	EXPECT(strstr((char *)list.data, "\"version\":2,\"size\":21"));
@@ -75,12 +89,10 @@ CF_TEST(store_gives_nothing_that_was_not_decided_and_audits_both)
 	struct cf_err err;
 
 	put(s, "a/b/c", "x");
-	EXPECT_FAILS(store_resource_release(s, &guest, "a/b/c", "s1", no, NULL, &got, &err),
-	             CF_PERMISSION_DENIED);
-	EXPECT_FAILS(store_resource_release(s, &guest, "a/b/d", NULL, yes, NULL, &got, &err),
-	             CF_NOT_FOUND);
+	EXPECT_FAILS(release(s, "a/b/c", "s1", no, &got, &err), CF_PERMISSION_DENIED);
+	EXPECT_FAILS(release(s, "a/b/d", NULL, yes, &got, &err), CF_NOT_FOUND);
 	EXPECT(!got);
-	EXPECT_OK(store_resource_release(s, &guest, "a/b/c", "s2", yes, NULL, &got, &err), &err);
+	EXPECT_OK(release(s, "a/b/c", "s2", yes, &got, &err), &err);
 	cf_secret_free(got);
 	EXPECT_OK(store_audit_export(s, 1, 100, &lines, &err), &err);
 	EXPECT(strstr((char *)lines.data, "\"action\":\"resource-get\",\"object\":\"a/b/c\","
@@ -149,8 +161,8 @@ static void expect_noticed(const char *sql, const char *known_head_of, const cha
 	EXPECT_OK(store_audit_verify(s, NULL, &before, &err), &err);
 	EXPECT_OK(store_audit_verify(s, before.head, &after, &err), &err);
 	store_close(s);
-	opts.migration_count = 1; /* the version that the file has; nothing is run */
-	opts.migrations = (const char *const[]){ "" };
+	opts.migration_count = 2; /* the version that the file has; nothing is run */
+	opts.migrations = (const char *const[]){ "", "" };
 	EXPECT_OK(cf_db_open(&opts, &db, &err), &err);
 	EXPECT_OK(cf_db_write(db, tamper, statement, &err), &err);
 	cf_db_close(db);

@@ -1,0 +1,6 @@
+# Nobody.
+package policy
+
+import rego.v1
+
+default allow := false
