@@ -16,6 +16,7 @@
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define LISTEN_BACKLOG 512
 #define LINGER_BYTES   (64u << 10)
@@ -53,6 +54,8 @@ struct cf_httpd {
 	struct cf_loop *loop;
 	struct cf_httpd_opts opts;
 	char *cert_path, *key_path;
+	char *socket_path; /* ours to remove */
+	bool is_unix;
 	SSL_CTX *tls;
 	struct evconnlistener *listener;
 	struct conn *conns;
@@ -465,6 +468,20 @@ static struct bufferevent *make_bev(struct cf_httpd *h, evutil_socket_t fd)
 	return bev;
 }
 
+static bool is_allowed(const struct cf_httpd *h, int fd)
+{
+	struct ucred peer = { .uid = (uid_t)-1 };
+	socklen_t len = sizeof(peer);
+
+	if (!h->is_unix)
+		return true;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return false;
+	if (h->opts.allow)
+		return h->opts.allow(peer.uid, h->opts.user);
+	return peer.uid == 0 || peer.uid == geteuid();
+}
+
 static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *sa, int len,
                       void *arg)
 {
@@ -475,12 +492,13 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
 
 	(void)l;
 	(void)len;
-	bev = h->count < h->opts.connections_max ? make_bev(h, fd) : NULL;
+	bev = h->count < h->opts.connections_max && is_allowed(h, fd) ? make_bev(h, fd) : NULL;
 	if (!bev) {
 		evutil_closesocket(fd);
 		return;
 	}
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (!h->is_unix)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	c = cf_zalloc(sizeof(*c));
 	c->h = h;
 	c->bev = bev;
@@ -521,7 +539,46 @@ static int parse_address(const char *text, uint16_t port, union any_address *a, 
 	return 0;
 }
 
-static int start_listening(struct cf_httpd *h, struct cf_err *err)
+/* A listening socket that is there already. */
+static int listen_on_fd(struct cf_httpd *h, int fd_take, struct cf_err *err)
+{
+	cf_cleanup(cf_closep) int fd = fd_take;
+	struct sockaddr_storage sa = { 0 };
+	socklen_t len = sizeof(sa);
+
+	if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0 || cf_set_nonblock(fd, true) < 0)
+		return cf_fail(err, CF_INVALID_ARGUMENT, "fd %d is no listening socket", fd);
+	h->is_unix = sa.ss_family == AF_UNIX;
+	h->listener = evconnlistener_new(cf_loop_base(h->loop), on_accept, h,
+	                                 LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_CLOSE_ON_FREE, 0, fd);
+	if (!h->listener)
+		return cf_fail(err, CF_INTERNAL, "listen on fd %d", fd);
+	(void)cf_take_fd(&fd);
+	return 0;
+}
+
+static int listen_unix(struct cf_httpd *h, struct cf_err *err)
+{
+	int fd = cf_listen_unix(h->opts.unix_path, err);
+
+	if (fd < 0)
+		return fd;
+	h->socket_path = cf_strdup(h->opts.unix_path);
+	return listen_on_fd(h, fd, err);
+}
+
+static void stop_listening(struct cf_httpd *h)
+{
+	if (h->listener)
+		evconnlistener_free(h->listener);
+	h->listener = NULL;
+	if (h->socket_path)
+		unlink(h->socket_path);
+	free(h->socket_path);
+	h->socket_path = NULL;
+}
+
+static int listen_tcp(struct cf_httpd *h, struct cf_err *err)
 {
 	union any_address a;
 	socklen_t len;
@@ -540,6 +597,13 @@ static int start_listening(struct cf_httpd *h, struct cf_err *err)
 		return cf_fail_errno(err, errno, "getsockname");
 	h->port = ntohs(a.sa.sa_family == AF_INET ? a.in.sin_port : a.in6.sin6_port);
 	return 0;
+}
+
+static int start_listening(struct cf_httpd *h, struct cf_err *err)
+{
+	if (h->opts.listen_fd > 0)
+		return listen_on_fd(h, h->opts.listen_fd, err);
+	return h->opts.unix_path ? listen_unix(h, err) : listen_tcp(h, err);
 }
 
 int cf_httpd_new(struct cf_loop *loop, const struct cf_httpd_opts *opts, struct cf_httpd **ret,
@@ -581,8 +645,7 @@ struct cf_httpd *cf_httpd_free(struct cf_httpd *h)
 		return NULL;
 	while (h->conns)
 		conn_free(h->conns);
-	if (h->listener)
-		evconnlistener_free(h->listener);
+	stop_listening(h);
 	SSL_CTX_free(h->tls);
 	free(h->cert_path);
 	free(h->key_path);
@@ -605,9 +668,7 @@ void cf_httpd_drain(struct cf_httpd *h)
 	struct conn *next;
 
 	h->draining = true;
-	if (h->listener)
-		evconnlistener_free(h->listener);
-	h->listener = NULL;
+	stop_listening(h);
 	for (struct conn *c = h->conns; c; c = next) {
 		next = c->next;
 		c->closes = true;

@@ -13,6 +13,8 @@
 #include "base/loop.h"
 #include "base/str.h"
 
+#include <sys/types.h>
+
 #define CF_HTTPD_HEAD_MAX        (256u << 10) /* bytes; tokens with event logs are long */
 #define CF_HTTPD_BODY_MAX        (2u << 20)   /* where the handler's limit function says nothing */
 #define CF_HTTPD_BODIES_MAX      (256u << 20) /* bytes of all bodies that are being read or handled */
@@ -27,8 +29,14 @@ struct cf_httpd;
 struct cf_httpd_req; /* one request; valid until it is answered, which must happen exactly once */
 
 struct cf_httpd_opts {
-	const char *address;              /* IPv4 or IPv6 literal */
-	uint16_t port;                    /* 0: a free one */
+	const char *address; /* IPv4 or IPv6 literal */
+	uint16_t port;       /* 0: a free one */
+	/* Instead of an address: a unix socket of mode 0600 that is made here and removed at the end … */
+	const char *unix_path;
+	/* … or one that was inherited, when it is > 0; taken, its file is left alone. */
+	int listen_fd;
+	/* Who may connect to a unix socket; NULL: our own uid and root. Others are closed unread. */
+	bool (*allow)(uid_t uid, void *user);
 	const char *cert_path, *key_path; /* PEM; both NULL: plain HTTP */
 	size_t head_max;                  /* 0: CF_HTTPD_HEAD_MAX */
 	size_t bodies_max;                /* 0: CF_HTTPD_BODIES_MAX */

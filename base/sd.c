@@ -42,10 +42,24 @@ static uint64_t env_number(const char *name, uint64_t max)
 	return v;
 }
 
-int cf_sd_listen_fds(void)
+/* systemd writes "unknown" where a unit gives no name. */
+static void take_names(const char *text, int count, struct cf_strv *ret)
+{
+	cf_cleanup(cf_strv_fini) struct cf_strv given = { 0 };
+
+	cf_strv_split(&given, cf_view_str(text), ':');
+	for (size_t i = 0; i < (size_t)count; i++) {
+		const char *name = i < given.count ? given.items[i] : "";
+
+		cf_strv_add(ret, cf_streq(name, "unknown") ? "" : name);
+	}
+}
+
+int cf_sd_listen_named(struct cf_strv *names)
 {
 	uint64_t pid = env_number("LISTEN_PID", INT32_MAX);
 	int n = (int)env_number("LISTEN_FDS", FDS_MAX);
+	cf_cleanup(cf_freep) char *text = cf_strdup(getenv("LISTEN_FDNAMES"));
 
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
@@ -55,5 +69,12 @@ int cf_sd_listen_fds(void)
 	for (int fd = CF_SD_FIRST_FD; fd < CF_SD_FIRST_FD + n; fd++)
 		if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 			return 0;
+	if (names)
+		take_names(text, n, names);
 	return n;
+}
+
+int cf_sd_listen_fds(void)
+{
+	return cf_sd_listen_named(NULL);
 }

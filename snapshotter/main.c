@@ -2,110 +2,143 @@
 #include "base/fd.h"
 #include "base/sd.h"
 #include "proto/rpc_grpc.h"
-#include "snapshotter/snap_config.h"
+#include "snapshotter/snap_control.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #define POOL_THREADS 6    /* handlers that wait for the disk; they share its syncs */
-#define DRAIN_MS     5000 /* calls in flight may end */
+#define DRAIN_MS     4000 /* calls in flight may end */
 #define LAST_SECONDS 1    /* then core's own clean-up may take this long */
 #define EXIT_USAGE   2
 
+#define CONTROL_SOCKET "system.sock" /* as nydus-snapshotter names it */
+
 struct daemon {
 	struct snap_config config;
-	int lock_fd;
 	struct cf_loop *loop;
 	struct cf_event *term, *intr;
-	struct snap_service service;
+	struct snap_instances instances;
+	struct snap_metrics *metrics;
+	struct snap_control *control;
 	struct rpc_grpc_server *server;
+	int control_fd; /* passed by the service manager; -1: none */
 };
-
-/* ---- one line for each answered call ---- */
-
-static bool is_change(const char *method)
-{
-	static const char *const reads[] = { "Stat", "Mounts", "List", "Usage", "Check" };
-
-	for (size_t i = 0; i < CF_ARRAY_LEN(reads); i++)
-		if (cf_streq(method, reads[i]))
-			return false;
-	return true;
-}
 
 static void on_answered(const char *service, const char *method, enum cf_code code, int64_t us,
                         void *user)
 {
-	enum cf_log_level level = is_change(method) ? CF_LOG_INFO : CF_LOG_DEBUG;
+	struct daemon *d = user;
 
 	(void)service;
-	(void)user;
-	if (code == CF_INTERNAL || code == CF_DATA_LOSS || code == CF_RESOURCE_EXHAUSTED)
-		level = CF_LOG_WARN;
-	cf_log(level, "call", CF_F_STR("method", method), CF_F_STR("code", cf_code_name(code)),
-	       CF_F_INT("us", us));
+	snap_metrics_call(d->metrics, method, code, us);
 }
 
-/* ---- start ---- */
-
-/* Before anything is opened or bound: core would take the socket of a running instance away. */
-static int take_lock(struct daemon *d, struct cf_err *err)
+static bool is_allowed(const struct rpc_grpc_peer *peer, void *user)
 {
-	int r = cf_mkdir_p(d->config.root, 0700, err);
-	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/lock", d->config.root);
+	const struct daemon *d = user;
 
-	if (r < 0)
-		return r;
-	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (d->lock_fd < 0)
-		return cf_fail_errno(err, errno, "%s", path);
-	if (flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return cf_fail(err, CF_ALREADY_EXISTS, "another instance uses %s", d->config.root);
+	return peer->uid == 0 || peer->uid == geteuid() || peer->uid == d->config.uid;
+}
+
+/* ---- sockets ---- */
+
+static int give_to(const char *path, uid_t uid, gid_t gid, struct cf_err *err)
+{
+	if ((uid || gid) && chown(path, uid, gid) < 0)
+		return cf_fail_errno(err, errno, "owner of %s", path);
 	return 0;
 }
 
-static int open_state(struct daemon *d, struct cf_err *err)
+static int make_dir_of(const char *path, struct cf_err *err)
 {
-	cf_cleanup(cf_freep) char *db = cf_asprintf("%s/metadata.sqlite", d->config.root);
-	struct snap_service *s = &d->service;
-	int r = snap_store_open(db, d->config.is_relaxed, &s->store, err);
+	cf_cleanup(cf_freep) char *dir = cf_strdup(path);
+	char *slash = strrchr(dir, '/');
 
-	if (r == 0)
-		r = snap_dirs_open(d->config.root, s->store, &s->dirs, err);
-	if (r < 0)
-		return r;
-	s->mode = d->config.mode;
-	s->is_sync_remove = d->config.is_sync_remove;
-	s->is_strict = d->config.is_strict;
-	s->mount = (struct snap_mount_opts){ .root = d->config.root,
-		                             .helper = d->config.helper,
-		                             .is_minimal = d->config.is_minimal,
-		                             .is_volatile = d->config.is_volatile };
-	snap_service_init(s);
-	return 0;
+	if (!slash || slash == dir)
+		return 0;
+	*slash = '\0';
+	return cf_mkdir_p(dir, 0700, err);
+}
+
+static bool is_control(const char *name)
+{
+	return cf_streq(name, "control") || cf_streq(name, "system") ||
+	       cf_ends_with(name, "-control.socket");
+}
+
+/* *ret: how many were passed for containerd. */
+static int take_passed(struct daemon *d, unsigned *ret, struct cf_err *err)
+{
+	cf_cleanup(cf_strv_fini) struct cf_strv names = { 0 };
+	int given = cf_sd_listen_named(&names);
+	int r = 0;
+
+	*ret = 0;
+	for (int i = 0; r == 0 && i < given; i++) {
+		int fd = CF_SD_FIRST_FD + i;
+
+		if (d->control_fd < 0 && is_control(names.items[i])) {
+			d->control_fd = fd;
+			continue;
+		}
+		r = rpc_grpc_server_add_listener(d->server, fd, err);
+		(*ret)++;
+	}
+	return r;
 }
 
 static int listen_all(struct daemon *d, struct cf_err *err)
 {
-	int given = cf_sd_listen_fds();
-	int r = 0;
+	const struct snap_config *c = &d->config;
+	unsigned passed;
+	int r = take_passed(d, &passed, err);
 
-	for (int i = 0; r == 0 && i < given; i++)
-		r = rpc_grpc_server_add_listener(d->server, CF_SD_FIRST_FD + i, err);
-	if (given)
+	if (r < 0 || passed)
 		return r;
-	cf_cleanup(cf_freep) char *dir = cf_strdup(d->config.address);
-	char *slash = strrchr(dir, '/');
-
-	if (slash && slash != dir) {
-		*slash = '\0';
-		r = cf_mkdir_p(dir, 0700, err);
-	}
-	return r < 0 ? r : rpc_grpc_server_listen(d->server, d->config.address, err);
+	r = make_dir_of(c->address, err);
+	if (r == 0)
+		r = rpc_grpc_server_listen(d->server, c->address, err);
+	return r < 0 ? r : give_to(c->address, c->uid, c->gid, err);
 }
+
+static char *control_path(const struct snap_config *c)
+{
+	const char *slash = strrchr(c->address, '/');
+
+	if (c->control || !slash)
+		return cf_strdup(c->control);
+	return cf_asprintf("%.*s/" CONTROL_SOCKET, (int)(slash - c->address), c->address);
+}
+
+/* The control socket is for people and monitoring: without being asked for it, it may be missing. */
+static int open_control(struct daemon *d, struct cf_err *err)
+{
+	const struct snap_config *c = &d->config;
+	bool is_passed = d->control_fd >= 0;
+	cf_cleanup(cf_freep) char *path = is_passed || c->is_control_off ? NULL : control_path(c);
+	struct snap_control_opts opts = { .loop = d->loop,
+		                          .instances = &d->instances,
+		                          .metrics = d->metrics,
+		                          .config = c,
+		                          .path = path,
+		                          .listen_fd = d->control_fd };
+	int r = path ? make_dir_of(path, err) : 0;
+
+	d->control_fd = -1;
+	if (r == 0)
+		r = snap_control_new(&opts, &d->control, err);
+	if (r == 0 && path)
+		r = give_to(path, c->control_uid, c->control_gid, err);
+	if (r == 0 || c->control || c->metrics || is_passed)
+		return r;
+	cf_log_warn("no control socket", CF_F_STR("why", err->msg));
+	return 0;
+}
+
+/* ---- start ---- */
 
 static void on_signal(int signo, void *arg)
 {
@@ -119,9 +152,11 @@ static int serve(struct daemon *d, struct cf_err *err)
 {
 	struct rpc_grpc_server_opts opts = {
 		.threads = POOL_THREADS,
-		.services = d->service.services,
-		.service_count = CF_ARRAY_LEN(d->service.services),
+		.services = d->instances.services,
+		.service_count = d->instances.service_count,
+		.allow = is_allowed,
 		.answered = on_answered,
+		.user = d,
 	};
 	int r = cf_loop_new(&d->loop, err);
 
@@ -131,7 +166,9 @@ static int serve(struct daemon *d, struct cf_err *err)
 	d->intr = cf_loop_signal(d->loop, SIGINT, on_signal, d);
 	opts.loop = d->loop;
 	r = rpc_grpc_server_new(&opts, &d->server, err);
-	return r < 0 ? r : listen_all(d, err);
+	if (r == 0)
+		r = listen_all(d, err);
+	return r < 0 ? r : open_control(d, err);
 }
 
 static bool is_program(const char *name)
@@ -153,7 +190,11 @@ static bool is_program(const char *name)
 /* containerd mounts each container's root once to look up its user: it runs mount.fuse for that. */
 static void warn_missing(const struct snap_config *c)
 {
-	if (c->mode != SNAP_MODE_GUEST_PULL)
+	bool pulls = false;
+
+	for (size_t i = 0; i < c->instance_count; i++)
+		pulls = pulls || c->instances[i].mode == SNAP_MODE_GUEST_PULL;
+	if (!pulls)
 		return;
 	if (!is_program("mount.fuse"))
 		cf_log_warn("containerd will miss mount.fuse: install fuse3 (or fuse)");
@@ -174,33 +215,44 @@ static void shut_down(struct daemon *d)
 {
 	if (d->server)
 		rpc_grpc_server_stop(d->server, DRAIN_MS);
-	snap_dirs_close(d->service.dirs);
-	snap_store_close(d->service.store);
+	snap_control_free(d->control);
+	snap_metrics_flush_log(d->metrics);
+	snap_instances_close(&d->instances);
 	signal(SIGALRM, on_alarm);
 	alarm(LAST_SECONDS);
 	rpc_grpc_server_free(d->server);
+	snap_instances_fini(&d->instances);
+	snap_metrics_free(d->metrics);
 	cf_event_free(d->term);
 	cf_event_free(d->intr);
 	cf_loop_free(d->loop);
-	cf_close(&d->lock_fd);
 	snap_config_fini(&d->config);
 	alarm(0);
 }
 
 static int start(struct daemon *d, struct cf_err *err)
 {
-	int r = take_lock(d, err);
+	d->metrics = snap_metrics_new();
+	int r = snap_instances_open(&d->config, &d->instances, err);
 
-	if (r == 0)
-		r = open_state(d, err);
-	if (r == 0)
-		r = serve(d, err);
-	return r;
+	return r < 0 ? r : serve(d, err);
+}
+
+static void say_ready(struct daemon *d)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->instances.count; i++)
+		n += snap_store_count(d->instances.items[i].service.store);
+	cf_log_info("ready", CF_F_STR("address", d->config.address),
+	            CF_F_STR("root", d->config.root), CF_F_UINT("instances", d->instances.count),
+	            CF_F_UINT("snapshots", n));
+	cf_sd_notify("READY=1");
 }
 
 int main(int argc, char **argv)
 {
-	struct daemon d = { .lock_fd = -1 };
+	struct daemon d = { .control_fd = -1 };
 	struct cf_err err;
 
 	cf_log_init("coffer-snapshotter");
@@ -220,10 +272,7 @@ int main(int argc, char **argv)
 	if (r < 0)
 		cf_log_error("cannot start", CF_F_STR("why", err.msg));
 	if (r == 0) {
-		cf_log_info("ready", CF_F_STR("address", d.config.address),
-		            CF_F_STR("root", d.config.root),
-		            CF_F_UINT("snapshots", snap_store_count(d.service.store)));
-		cf_sd_notify("READY=1");
+		say_ready(&d);
 		cf_loop_run(d.loop);
 		cf_sd_notify("STOPPING=1");
 	}

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "snapshotter/snap_config.h"
 
-#include "base/toml.h"
-
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -16,14 +13,23 @@ static const char usage_text[] =
 	"host:\n"
 	"the guest pulls the image itself.\n"
 	"\n"
-	"  --listen PATH         socket to serve (/run/coffer/snapshotter.sock); also --address\n"
-	"  --state-dir DIR       state (/var/lib/coffer/snapshotter); also --root\n"
+	"  --listen PATH         socket to serve (/run/coffer/snapshotter.sock); also --address.\n"
+	"                        A socket passed by the service manager is served instead\n"
+	"  --state-dir DIR       state (/var/lib/coffer/snapshotter); also --root. What\n"
+	"                        nydus-snapshotter left there is taken over\n"
 	"  --config FILE         settings (/etc/coffer/snapshotter.toml, if it is there)\n"
 	"  --fs-driver MODE      proxy: guest pull (default); overlay: ordinary layers\n"
 	"  --nydus-overlayfs-path PATH\n"
 	"                        mount helper containerd is told of (nydus-overlayfs-coffer)\n"
-	"  --log-level LEVEL     error, warn, info or debug\n"
+	"  --control PATH        socket for status and metrics (system.sock beside --listen);\n"
+	"                        \"none\": no such socket\n"
+	"  --metrics-address ADDRESS:PORT\n"
+	"                        serve /metrics and /v1/metrics there too (off)\n"
+	"  --log-level LEVEL     error, warn, info (default) or debug\n"
 	"  --help, --version\n"
+	"\n"
+	"Taken without effect, for units written for nydus-snapshotter: --nydusd, --nydus-image,\n"
+	"--nydusd-config, --config-path, --daemon-mode, --log-to-stdout (logs go to stderr).\n"
 	"\n"
 	"Started as containerd-nydus-grpc it uses that program's places. Put this into "
 	"containerd's\n"
@@ -40,6 +46,8 @@ enum {
 	OPT_DRIVER,
 	OPT_HELPER,
 	OPT_LEVEL,
+	OPT_CONTROL,
+	OPT_METRICS,
 	OPT_IGNORED,
 	OPT_HELP,
 	OPT_VERSION
@@ -54,6 +62,8 @@ static const struct option options[] = {
 	{ "fs-driver", required_argument, NULL, OPT_DRIVER },
 	{ "nydus-overlayfs-path", required_argument, NULL, OPT_HELPER },
 	{ "log-level", required_argument, NULL, OPT_LEVEL },
+	{ "control", required_argument, NULL, OPT_CONTROL },
+	{ "metrics-address", required_argument, NULL, OPT_METRICS },
 	/* nydus-snapshotter's, without a meaning here. */
 	{ "nydus-image", required_argument, NULL, OPT_IGNORED },
 	{ "nydusd", required_argument, NULL, OPT_IGNORED },
@@ -72,6 +82,13 @@ void snap_config_fini(struct snap_config *c)
 	free(c->address);
 	free(c->helper);
 	free(c->file);
+	free(c->control);
+	free(c->metrics);
+	for (size_t i = 0; c->instances && i < c->instance_count; i++) {
+		free(c->instances[i].name);
+		free(c->instances[i].root);
+	}
+	free(c->instances);
 	*c = (struct snap_config){ 0 };
 }
 
@@ -79,161 +96,6 @@ static void set(char **to, const char *text)
 {
 	free(*to);
 	*to = cf_strdup(text);
-}
-
-/* ---- values ---- */
-
-static int set_driver(struct snap_config *c, const char *text, struct cf_err *err)
-{
-	c->has_driver = true;
-	if (cf_streq(text, "proxy")) {
-		c->mode = SNAP_MODE_GUEST_PULL;
-		return 0;
-	}
-	if (cf_streq(text, "overlay") || cf_streq(text, "nodev")) {
-		c->mode = SNAP_MODE_OVERLAY;
-		return 0;
-	}
-	return cf_fail(err, CF_INVALID_ARGUMENT,
-	               "fs_driver \"%s\" is not served: use \"proxy\" (the guest pulls) or"
-	               " \"overlay\" (layers on this host)",
-	               text);
-}
-
-static int set_level(struct snap_config *c, const char *text, struct cf_err *err)
-{
-	if (cf_streq(text, "trace"))
-		text = "debug";
-	if (cf_streq(text, "warning"))
-		text = "warn";
-	c->has_level = true;
-	return cf_log_level_parse(text, &c->level, err);
-}
-
-static int set_one_of(const char *key, const char *text, const char *no, const char *yes, bool *ret,
-                      struct cf_err *err)
-{
-	if (!cf_streq(text, no) && !cf_streq(text, yes))
-		return cf_fail(err, CF_INVALID_ARGUMENT, "%s is \"%s\" or \"%s\", not \"%s\"", key,
-		               no, yes, text);
-	*ret = cf_streq(text, yes);
-	return 0;
-}
-
-/* ---- the file ---- */
-
-static int text_of(const struct cf_toml *v, const char *path, const char **ret, struct cf_err *err)
-{
-	if (!cf_toml_is(v, CF_TOML_STRING))
-		return cf_fail(err, CF_INVALID_ARGUMENT, "%s must be a string", path);
-	*ret = cf_toml_str(v);
-	return 0;
-}
-
-static int text_key(struct snap_config *c, const char *path, const char *text, struct cf_err *err)
-{
-	if (cf_streq(path, "root") && text[0])
-		set(&c->root, text);
-	else if (cf_streq(path, "address") && text[0])
-		set(&c->address, text);
-	else if (cf_streq(path, "snapshot.nydus_overlayfs_path") && text[0])
-		set(&c->helper, text);
-	else if (cf_streq(path, "daemon.fs_driver") && text[0])
-		return set_driver(c, text, err);
-	else if (cf_streq(path, "log.level") && text[0])
-		return set_level(c, text, err);
-	else if (cf_streq(path, "metadata"))
-		return set_one_of(path, text, "full", "minimal", &c->is_minimal, err);
-	else if (cf_streq(path, "durability"))
-		return set_one_of(path, text, "strict", "relaxed", &c->is_relaxed, err);
-	return 0;
-}
-
-static const char *const text_keys[] = {
-	"root",     "address",   "snapshot.nydus_overlayfs_path", "daemon.fs_driver", "log.level",
-	"metadata", "durability"
-};
-/* nydus-snapshotter's, which mean nothing where nothing is mounted and nothing fetched. */
-static const char *const ignored_tables[] = { "system.",        "daemon.",  "cgroup.",
-	                                      "log.",           "metrics.", "remote.",
-	                                      "cache_manager.", "image.",   "experimental." };
-static const char *const ignored_keys[] = { "version",
-	                                    "uid",
-	                                    "gid",
-	                                    "daemon_mode",
-	                                    "cleanup_on_close",
-	                                    "snapshot.enable_kata_volume",
-	                                    "snapshot.enable_nydus_overlayfs" };
-
-static bool is_in(const char *path, const char *const *list, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (cf_streq(path, list[i]))
-			return true;
-	return false;
-}
-
-static void warn_unknown(const char *path)
-{
-	if (is_in(path, ignored_keys, CF_ARRAY_LEN(ignored_keys)))
-		return;
-	for (size_t i = 0; i < CF_ARRAY_LEN(ignored_tables); i++)
-		if (cf_starts_with(path, ignored_tables[i]))
-			return;
-	cf_log_warn("unknown setting", CF_F_STR("key", path));
-}
-
-static int file_value(struct snap_config *c, const char *path, const struct cf_toml *v,
-                      struct cf_err *err)
-{
-	bool is_bool = cf_toml_is(v, CF_TOML_BOOL);
-	const char *text;
-
-	if (is_in(path, text_keys, CF_ARRAY_LEN(text_keys))) {
-		int r = text_of(v, path, &text, err);
-
-		return r < 0 ? r : text_key(c, path, text, err);
-	}
-	if (is_bool && cf_streq(path, "snapshot.sync_remove"))
-		c->is_sync_remove = cf_toml_bool(v);
-	else if (is_bool && cf_streq(path, "resurrect"))
-		c->is_strict = !cf_toml_bool(v);
-	else if (is_bool && cf_streq(path, "snapshot.enable_overlayfs_volatile"))
-		c->is_volatile = cf_toml_bool(v);
-	else
-		warn_unknown(path);
-	return 0;
-}
-
-static int file_table(struct snap_config *c, const struct cf_toml *table, const char *prefix,
-                      struct cf_err *err)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < cf_toml_count(table); i++) {
-		const struct cf_toml *v = cf_toml_at(table, i);
-		cf_cleanup(cf_freep) char *path =
-			cf_asprintf("%s%s", prefix, cf_toml_key_at(table, i));
-
-		if (cf_toml_is(v, CF_TOML_TABLE) && !prefix[0]) {
-			cf_cleanup(cf_freep) char *inner = cf_asprintf("%s.", path);
-
-			r = file_table(c, v, inner, err);
-		} else {
-			r = file_value(c, path, v, err);
-		}
-	}
-	return r;
-}
-
-static int read_file(struct snap_config *c, struct cf_err *err)
-{
-	cf_cleanup(cf_toml_freep) struct cf_toml *root = NULL;
-	int r = cf_toml_read_file(c->file, SNAP_CONFIG_SIZE_MAX, &root, err);
-
-	if (r == 0)
-		r = file_table(c, root, "", err);
-	return r < 0 ? cf_wrap(err, r, "%s", c->file) : 0;
 }
 
 /* ---- the command line ---- */
@@ -257,9 +119,18 @@ static int apply_option(struct snap_config *c, int opt, const char *value, struc
 		set(&c->helper, value);
 		return 0;
 	case OPT_DRIVER:
-		return set_driver(c, value, err);
+		c->has_driver = true;
+		return snap_config_set_driver(value, &c->mode, err);
 	case OPT_LEVEL:
-		return set_level(c, value, err);
+		return snap_config_set_level(c, value, err);
+	case OPT_CONTROL:
+		c->is_control_off = cf_streq(value, "none");
+		if (!c->is_control_off)
+			set(&c->control, value);
+		return 0;
+	case OPT_METRICS:
+		set(&c->metrics, value);
+		return 0;
 	case OPT_HELP:
 		fputs(usage_text, stdout);
 		return SNAP_CONFIG_DONE;
@@ -299,6 +170,10 @@ static void set_defaults(struct snap_config *c, bool is_nydus)
 	set(&c->address, is_nydus ? "/run/containerd-nydus/containerd-nydus-grpc.sock"
 	                          : "/run/coffer/snapshotter.sock");
 	set(&c->helper, is_nydus ? "nydus-overlayfs" : "nydus-overlayfs-coffer");
+	/* The file adds its instances behind the first. */
+	c->instances = cf_zalloc_n(SNAP_INSTANCES_MAX, sizeof(c->instances[0]));
+	c->instances[0].name = cf_strdup("");
+	c->instance_count = 1;
 }
 
 /* Kata looks at the last element of the mount type's path. */
@@ -314,15 +189,33 @@ static int check_helper(const char *helper, struct cf_err *err)
 	return 0;
 }
 
-static int check(const struct snap_config *c, struct cf_err *err)
+static int check_root(const char *root, struct cf_err *err)
 {
-	if (c->root[0] != '/' || strlen(c->root) > SNAP_ROOT_BYTES_MAX ||
-	    strpbrk(c->root, ",:\\\n"))
+	if (root[0] != '/' || strlen(root) > SNAP_ROOT_BYTES_MAX || strpbrk(root, ",:\\\n"))
 		return cf_fail(err, CF_INVALID_ARGUMENT,
 		               "state directory %s: want an absolute path of at most %u bytes"
 		               " without , : \\",
-		               c->root, SNAP_ROOT_BYTES_MAX);
-	return check_helper(c->helper, err);
+		               root, SNAP_ROOT_BYTES_MAX);
+	return 0;
+}
+
+static int check(const struct snap_config *c, struct cf_err *err)
+{
+	int r = check_helper(c->helper, err);
+
+	for (size_t i = 0; r == 0 && i < c->instance_count; i++)
+		r = check_root(c->instances[i].root, err);
+	return r;
+}
+
+/* What the first instance is, and what the others take from it. */
+static void settle_instances(struct snap_config *c)
+{
+	set(&c->instances[0].root, c->root);
+	c->instances[0].mode = c->mode;
+	for (size_t i = 1; i < c->instance_count; i++)
+		if (!c->instances[i].has_driver)
+			c->instances[i].mode = c->mode;
 }
 
 int snap_config_read(int argc, char **argv, struct snap_config *ret, struct cf_err *err)
@@ -338,12 +231,13 @@ int snap_config_read(int argc, char **argv, struct snap_config *ret, struct cf_e
 	if (r == 0 && !c.file && !is_nydus && access(default_file, F_OK) == 0)
 		set(&c.file, default_file);
 	if (r == 0 && c.file)
-		r = read_file(&c, err);
+		r = snap_config_read_file(&c, err);
 	if (r == 0)
 		r = walk_options(argc, argv, &c, 0, err);
 	/* Under its name its default applies, which is a driver that we do not have. */
 	if (r == 0 && is_nydus && !c.has_driver)
-		r = set_driver(&c, "fusedev", err);
+		r = snap_config_set_driver("fusedev", &c.mode, err);
+	settle_instances(&c);
 	if (r == 0)
 		r = check(&c, err);
 	if (r != 0)

@@ -168,10 +168,12 @@ static int take_up_layer(struct snap_service *s, const char *name, struct cf_err
 	}
 	int r = snap_store_take_up(s->store, name, &is_new, err);
 
-	if (r == 0 && is_new)
-		cf_log_warn("a layer that containerd knows was not known here: taken up again",
-		            CF_F_STR("name", name));
-	return r;
+	if (r < 0 || !is_new)
+		return r;
+	snap_count(&s->counters.resurrected, 1);
+	cf_log_warn("a layer that containerd knows was not known here: taken up again",
+	            CF_F_STR("name", name));
+	return 0;
 }
 
 /* How a snapshot on top of @parent is answered: by what lies below it. */
@@ -504,6 +506,15 @@ static int commit_nothing(struct snap_commit *in, struct snap_labels *labels, st
 	return r;
 }
 
+/* Under guest pull no layer should come here: one that did can be seen in the metrics. */
+static void count_host_bytes(struct snap_service *s, int64_t size, int64_t inodes)
+{
+	bool is_empty = inodes <= 1; /* the directory alone */
+
+	if (s->mode == SNAP_MODE_GUEST_PULL && !is_empty)
+		snap_count(&s->counters.host_layer_bytes, (uint64_t)size);
+}
+
 static int commit(struct snap_service *s, struct rpc_call *call, const CommitRequest *req,
                   struct cf_err *err)
 {
@@ -514,15 +525,21 @@ static int commit(struct snap_service *s, struct rpc_call *call, const CommitReq
 		                  .labels = &labels,
 		                  .flags_del = SNAP_KATA };
 	cf_cleanup(snap_record_unrefp) struct snap_record *rec = snap_store_get(s->store, req->key);
+	int64_t size = 0, inodes = 0;
 	int r = TAKE_LABELS(req, &labels, err);
 
-	if (r == 0 && rec && (rec->flags & SNAP_NULL_EXTRACT))
+	if (r == 0 && rec && rec->kind == SNAP_ACTIVE)
+		r = snap_dirs_usage(s->dirs, rec->id, is_cancelled, call, &size, &inodes, err);
+	if (r == 0 && rec && (rec->flags & SNAP_NULL_EXTRACT)) {
 		r = commit_nothing(&in, &labels, err);
-	else if (r == 0 && rec && rec->kind == SNAP_ACTIVE)
-		r = snap_dirs_usage(s->dirs, rec->id, is_cancelled, call, &in.size, &in.inodes,
-		                    err);
+	} else {
+		in.size = size;
+		in.inodes = inodes;
+	}
 	if (r == 0)
 		r = snap_store_commit(s->store, &in, err);
+	if (r == 0)
+		count_host_bytes(s, size, inodes);
 	if (r == 0 && rec && (in.flags_del & SNAP_HAS_DIR))
 		r = snap_dirs_drop(s->dirs, rec->id, err);
 	return r;

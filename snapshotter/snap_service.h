@@ -5,6 +5,7 @@
  * the socket: containerd, as root; their texts and labels reach it from registries and pods.
  */
 #include "proto/rpc.h"
+#include "snapshotter/snap_counters.h"
 #include "snapshotter/snap_dirs.h"
 #include "snapshotter/snap_mount.h"
 
@@ -22,6 +23,7 @@ struct snap_service {
 	enum snap_mode mode;
 	bool is_strict; /* a layer we do not know is NOT_FOUND, even if containerd seems to know it */
 	bool is_sync_remove; /* directories are gone when Remove answers */
+	struct snap_counters counters;
 	struct rpc_service snapshots, health;
 	const struct rpc_service *services[2]; /* for the server */
 };

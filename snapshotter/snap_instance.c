@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshotter/snap_instance.h"
+
+#include "base/fd.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <sys/file.h>
+
+/* Before anything is opened or bound: core would take the socket of a running instance away. */
+static int take_lock(struct snap_instance *in, const char *root, struct cf_err *err)
+{
+	int r = cf_mkdir_p(root, 0700, err);
+	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/lock", root);
+
+	if (r < 0)
+		return r;
+	in->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (in->lock_fd < 0)
+		return cf_fail_errno(err, errno, "%s", path);
+	if (flock(in->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return cf_fail(err, CF_ALREADY_EXISTS, "another instance uses %s", root);
+	return 0;
+}
+
+static int open_state(const struct snap_config *c, const struct snap_config_instance *ci,
+                      struct snap_instance *in, struct cf_err *err)
+{
+	cf_cleanup(cf_freep) char *db = cf_asprintf("%s/metadata.sqlite", ci->root);
+	struct snap_service *s = &in->service;
+	int r = snap_store_open(db, c->is_relaxed, &s->store, err);
+
+	if (r == 0)
+		r = snap_dirs_open(ci->root, s->store, &s->dirs, err);
+	if (r < 0)
+		return r;
+	s->mode = ci->mode;
+	s->is_sync_remove = c->is_sync_remove;
+	s->is_strict = c->is_strict;
+	s->mount = (struct snap_mount_opts){ .root = ci->root,
+		                             .helper = c->helper,
+		                             .is_minimal = c->is_minimal,
+		                             .is_volatile = c->is_volatile };
+	snap_service_init(s);
+	return 0;
+}
+
+/* ---- routing ---- */
+
+/* How each of containerd's requests begins; checked against its descriptor before it is relied on. */
+struct named_request {
+	ProtobufCMessage base;
+	char *snapshotter;
+};
+
+static bool is_named(const ProtobufCMessageDescriptor *type)
+{
+	const ProtobufCFieldDescriptor *f =
+		protobuf_c_message_descriptor_get_field_by_name(type, "snapshotter");
+
+	return f && f->type == PROTOBUF_C_TYPE_STRING &&
+	       f->offset == offsetof(struct named_request, snapshotter);
+}
+
+struct snap_instance *snap_instances_find(struct snap_instances *in, const char *name)
+{
+	for (size_t i = 1; name && i < in->count; i++)
+		if (cf_streq(in->items[i].name, name))
+			return &in->items[i];
+	return &in->items[0];
+}
+
+static const struct rpc_service *service_named(const struct snap_service *s, const char *name)
+{
+	for (size_t i = 0; i < CF_ARRAY_LEN(s->services); i++)
+		if (s->services[i] && cf_streq(s->services[i]->name, name))
+			return s->services[i];
+	return NULL;
+}
+
+static void route(struct rpc_call *call, const ProtobufCMessage *req, void *user)
+{
+	struct snap_instances *in = user;
+	const char *name = is_named(req->descriptor)
+	                           ? ((const struct named_request *)(const void *)req)->snapshotter
+	                           : NULL;
+	struct snap_instance *to = snap_instances_find(in, name);
+	const struct rpc_service *s = service_named(&to->service, call->service);
+
+	for (size_t i = 0; s && i < s->method_count; i++) {
+		if (!cf_streq(s->methods[i].name, call->method))
+			continue;
+		s->methods[i].fn(call, req, s->user);
+		return;
+	}
+	rpc_fail(call, CF_UNIMPLEMENTED, "%s is not served for %s", call->method, name ? name : "");
+}
+
+static void make_routed(struct snap_instances *in, size_t at, const struct rpc_service *from)
+{
+	struct rpc_method *copy = cf_zalloc_n(from->method_count, sizeof(copy[0]));
+
+	for (size_t i = 0; i < from->method_count; i++) {
+		copy[i] = from->methods[i];
+		copy[i].fn = route;
+	}
+	in->routed[at] = (struct rpc_service){ from->name, copy, from->method_count, in };
+	in->services[at] = &in->routed[at];
+}
+
+static void make_tables(struct snap_instances *in)
+{
+	struct snap_service *first = &in->items[0].service;
+
+	for (size_t i = 0; i < CF_ARRAY_LEN(first->services); i++) {
+		if (!first->services[i])
+			continue;
+		assert(in->service_count < SNAP_SERVICES_MAX);
+		if (in->count > 1)
+			make_routed(in, in->service_count, first->services[i]);
+		else
+			in->services[in->service_count] = first->services[i];
+		in->service_count++;
+	}
+}
+
+/* ---- life ---- */
+
+int snap_instances_open(const struct snap_config *c, struct snap_instances *ret, struct cf_err *err)
+{
+	int r = 0;
+
+	*ret = (struct snap_instances){ .items = cf_zalloc_n(c->instance_count,
+		                                             sizeof(ret->items[0])) };
+	for (size_t i = 0; r == 0 && i < c->instance_count; i++) {
+		struct snap_instance *in = &ret->items[i];
+
+		*in = (struct snap_instance){ .name = c->instances[i].name, .lock_fd = -1 };
+		ret->count++;
+		r = take_lock(in, c->instances[i].root, err);
+		if (r == 0)
+			r = open_state(c, &c->instances[i], in, err);
+	}
+	if (r == 0)
+		make_tables(ret);
+	else
+		snap_instances_fini(ret);
+	return r;
+}
+
+void snap_instances_close(struct snap_instances *in)
+{
+	for (size_t i = 0; i < in->count; i++) {
+		struct snap_instance *x = &in->items[i];
+
+		x->service.dirs = snap_dirs_close(x->service.dirs);
+		x->service.store = snap_store_close(x->service.store);
+		cf_close(&x->lock_fd);
+	}
+}
+
+void snap_instances_fini(struct snap_instances *in)
+{
+	snap_instances_close(in);
+	for (size_t i = 0; i < SNAP_SERVICES_MAX; i++)
+		free((void *)(uintptr_t)in->routed[i].methods);
+	free(in->items);
+	*in = (struct snap_instances){ 0 };
+}
