@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/cmds_image.h"
 #include "cli/cmds_kbs.h"
+#include "cli/completion_cmd.h"
 #include "cli/doctor_cmd.h"
 #include "cli/image_layer_cmd.h"
 #include "cli/initdata_cmd.h"
@@ -105,6 +106,7 @@ static const struct cli_command pod[] = {
 /* One row a command; a helper table for commands with subcommands. */
 static const struct cli_command root[] = {
 	{ "attest", "evidence: what it proves, and why it was refused", NULL, attest },
+	{ "completion", "complete commands in bash, zsh, fish", cli_completion, NULL },
 	{ "doctor", "what this machine has, and what it lacks", cli_doctor, NULL },
 	{ "image", "images and their layers", NULL, image },
 	{ "initdata", "the measured configuration of a guest", NULL, initdata },
