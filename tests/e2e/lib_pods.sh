@@ -88,6 +88,17 @@ C
 	peer_containerd_trust "$pods_ctd" "$pods_registry" "$pods_dir/ca/ca.crt"
 	peer_containerd "$pods_ctd" "$pods_registry/pause:1" "$pods_dir/extra.toml"
 }
+pods_containerd_again() {
+	stage_bg containerd env "PATH=$COFFER_BIN:$PATH" containerd -c "$pods_ctd/config.toml"
+	expect "containerd is back" stage_wait 20 pods_containerd_answers
+}
+pods_containerd_answers() { echo 'version: "v1"' | cri Runtime/Version >/dev/null; }
+pods_snapshotter_again() {
+	rm -f "$pods_dir/snap.sock"
+	pods_snapshotter
+	expect "the snapshotter is back and containerd finds it" stage_wait 10 pods_snapshots_listed
+}
+pods_snapshots_listed() { ctr -a "$pods_ctd/containerd.sock" -n k8s.io snapshots --snapshotter coffer ls; }
 
 # A pod, as cri_pod makes it; its network namespace is remembered for pods_nothing_left.
 pods_pod() { # NAME HANDLER [ANNOTATIONS]
@@ -105,8 +116,14 @@ pods_no_mount() { [ -z "$(stage_mounts)" ]; }
 pods_end() { # POD
 	cri_pod_stop "$1" && cri_pod_remove "$1"
 }
+# All pods that containerd knows.
+pods_end_all() {
+	local id
+	for id in $(cri Runtime/ListPodSandbox </dev/null | sed -n 's/^  id: "\(.*\)"/\1/p'); do pods_end "$id"; done
+}
+pods_machine_up() { [ -n "$(pods_machine_pid)" ]; }
 # Snapshots that a container or pod still has: what is left of pulled images is committed.
-pods_snapshots() { ctr -a "$pods_ctd/containerd.sock" -n k8s.io snapshots --snapshotter coffer ls | grep -vcE 'Committed|^KEY' || true; }
+pods_snapshots() { pods_snapshots_listed | grep -vcE 'Committed|^KEY' || true; }
 pods_not_ready() { printf 'pod_sandbox_id: "%s"' "$1" | cri Runtime/PodSandboxStatus | grep -qE '^ *state: (1|SANDBOX_NOTREADY)'; }
 
 # The shim's pid, by the state file of the only pod.

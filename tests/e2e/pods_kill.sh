@@ -6,7 +6,6 @@
 pods_open none 5453
 log_has() { grep -q "$2" "$pods_dir/podlog/$1.log"; }
 running() { [ "$(cri_state "$1")" = 1 ]; }
-answers() { echo 'version: "v1"' | cri Runtime/Version >/dev/null; }
 
 pod=$(pods_pod one coffer)
 cri_pull "$pods_registry/small:1" one >/dev/null
@@ -20,17 +19,13 @@ expect "a container runs" stage_wait 20 log_has main "hello from one"
 shim=$(pods_shim_pid)
 stage_stop containerd KILL
 expect "containerd killed: the shim goes on" kill -0 "$shim"
-stage_bg containerd env "PATH=$COFFER_BIN:$PATH" containerd -c "$pods_dir/ctd/config.toml"
-expect "containerd is back" stage_wait 20 answers
+pods_containerd_again
 expect "and knows the container" running "$a"
 expect "an exec runs" grep -q "hello from one" <<<"$(cri_exec "$a" cat /hello)"
 expect_eq "by the same shim" "$(pods_shim_pid)" "$shim"
 
 stage_stop snapshotter KILL
-rm -f "$pods_dir/snap.sock"
-pods_snapshotter
-snapshots() { ctr -a "$pods_dir/ctd/containerd.sock" -n k8s.io snapshots --snapshotter coffer ls; }
-expect "snapshotter killed and back: containerd finds it" stage_wait 10 snapshots
+pods_snapshotter_again
 expect "a second container starts" cri_start "$(new_container again)"
 expect "with its image" stage_wait 20 log_has again "hello from one"
 
