@@ -73,11 +73,16 @@ state = "$d/state"
     config_path = "$d/certs.d"
 C
 	[ -z "${3:-}" ] || cat "$3" >>"$d/config.toml"
-	stage_bg containerd env "PATH=${CONTAINERD_BIN:+$CONTAINERD_BIN:}${COFFER_BIN:+$COFFER_BIN:}$PATH" \
-		containerd -c "$d/config.toml"
+	peer_containerd_run "$d"
 	stage_wait 20 ctr -a "$d/containerd.sock" version ||
 		{ tail -n 5 "$stage_dir/log/containerd.log" >&2; stage_die "containerd did not start"; }
 	cri_socket=$d/containerd.sock
+}
+
+# Starts containerd, also again after it ended.
+peer_containerd_run() { # DIR
+	stage_bg containerd env "PATH=${CONTAINERD_BIN:+$CONTAINERD_BIN:}${COFFER_BIN:+$COFFER_BIN:}$PATH" \
+		containerd -c "$1/config.toml"
 }
 
 # Tells containerd which CA signed the registry HOST:PORT.

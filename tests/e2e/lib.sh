@@ -31,8 +31,49 @@ e2e_end() {
 		done >&2
 	fi
 	stage_close
+	e2e_netns_end
 	if [ $status -ne 0 ] && [ -n "${COFFER_KEEP:-}" ]; then echo "kept: $e2e_dir" >&2; else rm -rf "$e2e_dir"; fi
 	exit $status
+}
+
+# containerd's configuration for our snapshotter; what the README of snapshotter/ tells administrators.
+# $COFFER_CONTAINERD_TRANSFER: the way of containerd 2.1 and later, whose transfer service pulls.
+e2e_snapshotter_toml() { # SOCKET
+	if [ -n "${COFFER_CONTAINERD_TRANSFER:-}" ]; then
+		cat <<C
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  snapshotter = "coffer"
+  default_runtime_name = "coffer"
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+  platform = "linux"
+  snapshotter = "coffer"
+[proxy_plugins.coffer.exports]
+  enable_remote_snapshot_annotations = "true"
+C
+	else
+		cat <<C
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  snapshotter = "coffer"
+  default_runtime_name = "coffer"
+  disable_snapshot_annotations = false
+C
+	fi
+	cat <<C
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.coffer]
+  runtime_type = "io.containerd.coffer.v2"
+  pod_annotations = ["io.coffer.*", "io.katacontainers.*"]
+[proxy_plugins.coffer]
+  type = "snapshot"
+  address = "$1"
+C
+}
+
+# Network namespaces of pods that a failed test did not remove.
+e2e_netns_end() {
+	local n
+	[ ! -e "$e2e_dir/run/pods.netns" ] || while read -r n; do
+		[ ! -e "$n" ] || ip netns del "$(basename "$n")" || true
+	done <"$e2e_dir/run/pods.netns"
 }
 
 expect() { # DESCRIPTION COMMAND...

@@ -71,25 +71,15 @@ pods_snapshotter() {
 }
 
 pods_containerd() {
-	cat >"$pods_dir/extra.toml" <<C
-[plugins."io.containerd.grpc.v1.cri".containerd]
-  default_runtime_name = "coffer"
-  snapshotter = "coffer"
-  disable_snapshot_annotations = false
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.coffer]
-  runtime_type = "io.containerd.coffer.v2"
-  pod_annotations = ["io.coffer.*", "io.katacontainers.*"]
-  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.coffer.options]
-    ConfigPath = "$pods_dir/shim.toml"
-[proxy_plugins.coffer]
-  type = "snapshot"
-  address = "$pods_dir/snap.sock"
-C
+	{
+		e2e_snapshotter_toml "$pods_dir/snap.sock"
+		printf '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.coffer.options]\n  ConfigPath = "%s"\n' "$pods_dir/shim.toml"
+	} >"$pods_dir/extra.toml"
 	peer_containerd_trust "$pods_ctd" "$pods_registry" "$pods_dir/ca/ca.crt"
 	peer_containerd "$pods_ctd" "$pods_registry/pause:1" "$pods_dir/extra.toml"
 }
 pods_containerd_again() {
-	stage_bg containerd env "PATH=$COFFER_BIN:$PATH" containerd -c "$pods_ctd/config.toml"
+	peer_containerd_run "$pods_ctd"
 	expect "containerd is back" stage_wait 20 pods_containerd_answers
 }
 pods_containerd_answers() { echo 'version: "v1"' | cri Runtime/Version >/dev/null; }

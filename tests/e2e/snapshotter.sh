@@ -31,17 +31,9 @@ image_push "$e2e_dir/img" "$stage_ip:$port/img:config" "$e2e_dir/ca"
 image_pause "$e2e_dir/pause"
 image_push "$e2e_dir/pause" "$stage_ip:$port/pause:1" "$e2e_dir/ca"
 
-cat >"$e2e_dir/extra.toml" <<C
-[plugins."io.containerd.grpc.v1.cri".containerd]
-  snapshotter = "coffer"
-  disable_snapshot_annotations = false
+e2e_snapshotter_toml "$sock" >"$e2e_dir/extra.toml"
 # ctr's views have no lease: containerd's collection at its start would take them away from under us.
-[plugins."io.containerd.gc.v1.scheduler"]
-  startup_delay = "10m"
-[proxy_plugins.coffer]
-  type = "snapshot"
-  address = "$sock"
-C
+printf '[plugins."io.containerd.gc.v1.scheduler"]\n  startup_delay = "10m"\n' >>"$e2e_dir/extra.toml"
 mkdir -p "$e2e_dir/ctd"
 peer_containerd_trust "$e2e_dir/ctd" "$stage_ip:$port" "$e2e_dir/ca/ca.crt"
 peer_containerd "$e2e_dir/ctd" "$stage_ip:$port/pause:1" "$e2e_dir/extra.toml"
