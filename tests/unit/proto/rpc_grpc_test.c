@@ -3,135 +3,20 @@
 
 #include "base/fd.h"
 #include "base/str.h"
-#include "proto/containerd_types.pb-c.h"
-#include "tests/harness/test.h"
+#include "tests/fakes/test_service.h"
 
-#include <poll.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-typedef Containerd__Types__Mount Mount;
-#define MOUNT_INIT CONTAINERD__TYPES__MOUNT__INIT
-
-static char *text(const char *s)
-{
-	return (char *)(uintptr_t)s;
-}
 
 struct world {
 	struct cf_loop *loop;
 	struct rpc_grpc_server *srv;
 	char *dir, *path;
 	pthread_t thread;
-	struct rpc_service service;
-	const struct rpc_service *services[1];
+	struct test_service svc;
 	bool (*allow)(const struct rpc_grpc_peer *peer, void *user);
 	int64_t drain_ms;
-	_Atomic int cancelled_seen, streamed, refused_sends;
 	_Atomic bool is_up;
-	struct rpc_call *_Atomic kept;
-	size_t stream_bytes, stream_count;
-};
-
-static void echo(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	(void)user;
-	rpc_reply(call, msg);
-}
-
-static void fails(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	(void)user;
-	rpc_fail(call, CF_NOT_FOUND, "no \"%s\" hier: ä%%", ((const Mount *)msg)->source);
-}
-
-static void who(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	Mount res = MOUNT_INIT;
-	cf_cleanup(cf_freep) char *uid =
-		cf_asprintf("%d %d", (int)call->uid, call->pid == getpid());
-
-	(void)msg;
-	(void)user;
-	res.type = text(call->ns ? call->ns : "none");
-	res.source = uid;
-	res.target = text(call->ops->meta(call, "x-test") ? call->ops->meta(call, "x-test") : "");
-	rpc_reply(call, &res);
-}
-
-static void hold(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	struct world *w = user;
-
-	while (!rpc_cancelled(call))
-		poll(NULL, 0, 1);
-	(void)msg;
-	w->cancelled_seen++;
-	rpc_fail(call, CF_DEADLINE_EXCEEDED, "nobody waits any more");
-}
-
-static void keep(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	(void)msg;
-	((struct world *)user)->kept = call;
-}
-
-static void release(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	struct world *w = user;
-	struct rpc_call *kept = w->kept;
-
-	w->kept = NULL;
-	rpc_reply(kept, msg);
-	rpc_reply(call, msg);
-}
-
-static void stream(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	struct world *w = user;
-	Mount item = MOUNT_INIT;
-	char *big = cf_zalloc(w->stream_bytes + 1);
-	struct cf_err err;
-	int r = 0;
-
-	(void)msg;
-	memset(big, 'x', w->stream_bytes);
-	item.source = big;
-	for (size_t i = 0; r == 0 && i < w->stream_count; i++) {
-		r = rpc_send(call, &item, &err);
-		w->streamed++;
-	}
-	free(big);
-	if (r < 0)
-		w->refused_sends++;
-	if (r < 0)
-		rpc_fail_err(call, &err);
-	else
-		rpc_reply(call, NULL);
-}
-
-static void stream_fails(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	struct cf_err err;
-
-	(void)user;
-	EXPECT(rpc_send(call, msg, &err) == 0);
-	rpc_fail(call, CF_ABORTED, "enough");
-}
-
-#define MOUNT_TYPES &containerd__types__mount__descriptor, &containerd__types__mount__descriptor
-static const struct rpc_method methods[] = {
-	{ "Echo", MOUNT_TYPES, echo, 0 },
-	{ "EchoInline", MOUNT_TYPES, echo, RPC_INLINE },
-	{ "Fails", MOUNT_TYPES, fails, 0 },
-	{ "Who", MOUNT_TYPES, who, RPC_INLINE },
-	{ "Hold", MOUNT_TYPES, hold, 0 },
-	{ "Keep", MOUNT_TYPES, keep, RPC_INLINE },
-	{ "Release", MOUNT_TYPES, release, RPC_INLINE },
-	{ "Stream", MOUNT_TYPES, stream, RPC_STREAM },
-	{ "StreamFails", MOUNT_TYPES, stream_fails, RPC_STREAM },
 };
 
 static void *loop_main(void *arg)
@@ -140,7 +25,7 @@ static void *loop_main(void *arg)
 	struct cf_err err;
 	struct rpc_grpc_server_opts opts = { .loop = w->loop,
 		                             .threads = 4,
-		                             .services = w->services,
+		                             .services = w->svc.list,
 		                             .service_count = 1,
 		                             .allow = w->allow,
 		                             .user = w };
@@ -162,10 +47,7 @@ static struct world *world_start(bool (*allow)(const struct rpc_grpc_peer *peer,
 	cf_test_library_keeps_fds(2);
 	w->dir = cf_test_tmpdir();
 	w->path = cf_asprintf("%s/sock", w->dir);
-	w->service = (struct rpc_service){ "test.Service", methods, CF_ARRAY_LEN(methods), w };
-	w->services[0] = &w->service;
-	w->stream_bytes = 10;
-	w->stream_count = 3;
+	test_service_init(&w->svc);
 	w->drain_ms = 2000;
 	w->allow = allow;
 	EXPECT_OK(cf_loop_new(&w->loop, &err), &err);
@@ -303,7 +185,7 @@ CF_TEST(grpc_deadline_cancels_a_running_handler)
 
 	req.timeout_ms = 50;
 	EXPECT_FAILS(rpc_grpc_call(c, &req, NULL, &err), CF_DEADLINE_EXCEEDED);
-	while (!w->cancelled_seen)
+	while (!w->svc.cancelled_seen)
 		poll(NULL, 0, 1);
 	EXPECT_OK(call(c, "Echo", "", &err), &err);
 	rpc_grpc_client_free(c);
@@ -338,14 +220,14 @@ CF_TEST(grpc_a_kept_call_is_answered_later_also_when_nobody_waits)
 	pthread_t t;
 
 	EXPECT(pthread_create(&t, NULL, hold_main, &h) == 0);
-	while (!w->kept)
+	while (!w->svc.kept)
 		poll(NULL, 0, 1);
 	EXPECT_OK(call(d, "Release", "", &err), &err);
 	pthread_join(t, NULL);
 	EXPECT(h.r == 0);
 	h.timeout_ms = 30;
 	hold_main(&h);
-	EXPECT(h.r == -CF_DEADLINE_EXCEEDED && w->kept);
+	EXPECT(h.r == -CF_DEADLINE_EXCEEDED && w->svc.kept);
 	rpc_grpc_client_free(h.c);
 	EXPECT_OK(call(d, "Release", "", &err), &err);
 	rpc_grpc_client_free(d);
@@ -376,10 +258,10 @@ CF_TEST(grpc_streams_come_whole_and_end)
 	struct cf_err err;
 	size_t n = 0;
 
-	w->stream_count = 1000;
+	w->svc.stream_count = 1000;
 	EXPECT_OK(rpc_grpc_call_stream(c, &req, count_item, &n, &err), &err);
 	EXPECT(n == 1000);
-	w->stream_count = 0;
+	w->svc.stream_count = 0;
 	EXPECT_OK(rpc_grpc_call_stream(c, &req, count_item, &n, &err), &err);
 	EXPECT(n == 1000);
 	req = request("StreamFails", &msg);
@@ -398,11 +280,11 @@ CF_TEST(grpc_a_stream_waits_for_its_reader_and_ends_when_he_goes)
 	struct cf_err err;
 	size_t n = 0;
 
-	w->stream_bytes = 64u << 10;
-	w->stream_count = 1000000;
+	w->svc.stream_bytes = 64u << 10;
+	w->svc.stream_count = 1000000;
 	EXPECT_FAILS(rpc_grpc_call_stream(c, &req, one_item, &n, &err), CF_CANCELLED);
-	EXPECT(w->streamed < 1000);
-	while (!w->refused_sends)
+	EXPECT(w->svc.streamed < 1000);
+	while (!w->svc.refused_sends)
 		poll(NULL, 0, 1);
 	EXPECT_OK(call(d, "Echo", "", &err), &err);
 	rpc_grpc_client_free(c);

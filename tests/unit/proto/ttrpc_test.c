@@ -3,22 +3,10 @@
 
 #include "base/fd.h"
 #include "base/str.h"
-#include "proto/containerd_types.pb-c.h"
-#include "tests/harness/test.h"
+#include "tests/fakes/test_service.h"
 
-#include <poll.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <sys/socket.h>
-#include <unistd.h>
-
-typedef Containerd__Types__Mount Mount;
-#define MOUNT_INIT CONTAINERD__TYPES__MOUNT__INIT
-
-static char *text(const char *s)
-{
-	return (char *)(uintptr_t)s;
-}
 
 /* ---- a server on a thread of its own ---- */
 
@@ -28,127 +16,8 @@ struct world {
 	struct ttrpc_server *srv;
 	char *dir, *address;
 	pthread_t thread;
-	struct rpc_service service;
-	const struct rpc_service *services[1];
-	_Atomic int answered, cancelled_seen, streamed;
-	struct rpc_call *kept, *more_kept[TTRPC_CALLS_MAX];
-	size_t more_count;
-	size_t stream_bytes, stream_count;
-};
-
-static void echo(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	(void)user;
-	rpc_reply(call, msg);
-}
-
-static void fails(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	(void)user;
-	rpc_fail(call, CF_NOT_FOUND, "no %s here", ((const Mount *)msg)->source);
-}
-
-static void who(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	Mount res = MOUNT_INIT;
-	cf_cleanup(cf_freep) char *uid =
-		cf_asprintf("%d %d", (int)call->uid, call->pid == getpid());
-
-	(void)msg;
-	(void)user;
-	res.type = text(call->ns ? call->ns : "none");
-	res.source = uid;
-	res.target = text(call->ops->meta(call, "x-test") ? call->ops->meta(call, "x-test") : "");
-	rpc_reply(call, &res);
-}
-
-/* Holds the call until its deadline or its caller is gone. */
-static void hold(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	struct world *w = user;
-
-	while (!rpc_cancelled(call))
-		poll(NULL, 0, 1);
-	w->cancelled_seen++;
-	rpc_reply(call, msg);
-}
-
-static void keep(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	struct world *w = user;
-
-	(void)msg;
-	if (w->kept)
-		w->more_kept[w->more_count++] = w->kept;
-	w->kept = call;
-}
-
-static void release(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	struct world *w = user;
-	struct rpc_call *kept = w->kept;
-
-	w->kept = NULL;
-	rpc_reply(kept, msg);
-	rpc_reply(call, msg);
-}
-
-static void stream(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	struct world *w = user;
-	Mount item = MOUNT_INIT;
-	char *big = cf_zalloc(w->stream_bytes + 1);
-	struct cf_err err;
-	int r = 0;
-
-	(void)msg;
-	memset(big, 'x', w->stream_bytes);
-	item.source = big;
-	for (size_t i = 0; r == 0 && i < w->stream_count; i++) {
-		r = rpc_send(call, &item, &err);
-		w->streamed++;
-	}
-	free(big);
-	if (r < 0)
-		rpc_fail_err(call, &err);
-	else
-		rpc_reply(call, NULL);
-}
-
-static void stream_fails(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	struct cf_err err;
-
-	(void)user;
-	EXPECT(rpc_send(call, msg, &err) == 0);
-	rpc_fail(call, CF_ABORTED, "enough");
-}
-
-static void too_large(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	Mount res = MOUNT_INIT;
-	char *big = cf_zalloc(TTRPC_PAYLOAD_MAX + 1);
-
-	(void)msg;
-	(void)user;
-	memset(big, 'x', TTRPC_PAYLOAD_MAX);
-	res.source = big;
-	rpc_reply(call, &res);
-	free(big);
-}
-
-#define MOUNT_TYPES &containerd__types__mount__descriptor, &containerd__types__mount__descriptor
-static const struct rpc_method methods[] = {
-	{ "Echo", MOUNT_TYPES, echo, 0 },
-	{ "EchoInline", MOUNT_TYPES, echo, RPC_INLINE },
-	{ "Fails", MOUNT_TYPES, fails, 0 },
-	{ "Who", MOUNT_TYPES, who, RPC_INLINE },
-	{ "Hold", MOUNT_TYPES, hold, 0 },
-	{ "Keep", MOUNT_TYPES, keep, RPC_INLINE },
-	{ "Release", MOUNT_TYPES, release, RPC_INLINE },
-	{ "Stream", MOUNT_TYPES, stream, RPC_STREAM },
-	{ "StreamFails", MOUNT_TYPES, stream_fails, RPC_STREAM },
-	{ "TooLarge", MOUNT_TYPES, too_large, 0 },
+	struct test_service svc;
+	_Atomic int answered;
 };
 
 static void count_answer(const char *service, const char *method, enum cf_code code, int64_t us,
@@ -169,7 +38,7 @@ static void *loop_main(void *arg)
 	struct ttrpc_server_opts opts = {
 		.loop = w->loop,
 		.work = w->work,
-		.services = w->services,
+		.services = w->svc.list,
 		.service_count = 1,
 		.answered = count_answer,
 		.user = w,
@@ -179,8 +48,8 @@ static void *loop_main(void *arg)
 	EXPECT_OK(ttrpc_server_listen(w->srv, w->address, &err), &err);
 	cf_loop_run(w->loop);
 	ttrpc_server_free(w->srv);
-	for (size_t i = 0; i < w->more_count; i++)
-		rpc_fail(w->more_kept[i], CF_CANCELLED, "the end");
+	for (size_t i = 0; i < w->svc.more_count; i++)
+		rpc_fail(w->svc.more_kept[i], CF_CANCELLED, "the end");
 	return NULL;
 }
 
@@ -191,10 +60,8 @@ static struct world *world_new(void)
 
 	w->dir = cf_test_tmpdir();
 	w->address = cf_asprintf("unix://%s/sock", w->dir);
-	w->service = (struct rpc_service){ "test.Service", methods, CF_ARRAY_LEN(methods), w };
-	w->services[0] = &w->service;
-	w->stream_bytes = 10;
-	w->stream_count = 3;
+	test_service_init(&w->svc);
+	w->svc.too_large_bytes = TTRPC_PAYLOAD_MAX;
 	EXPECT_OK(cf_loop_new(&w->loop, &err), &err);
 	EXPECT_OK(cf_work_new(4, 64, &w->work, &err), &err);
 	EXPECT(pthread_create(&w->thread, NULL, loop_main, w) == 0);
@@ -273,7 +140,7 @@ CF_TEST(ttrpc_errors_keep_code_and_text)
 	struct cf_err err;
 
 	EXPECT_FAILS(call(c, "Fails", "bread", &err), CF_NOT_FOUND);
-	EXPECT_STR(err.msg, "no bread here");
+	EXPECT_STR(err.msg, "no \"bread\" hier: ä%");
 	EXPECT_FAILS(call(c, "Nothing", "", &err), CF_UNIMPLEMENTED);
 	EXPECT_STR(err.msg, "method Nothing");
 	EXPECT_FAILS(call(c, "TooLarge", "", &err), CF_RESOURCE_EXHAUSTED);
@@ -326,7 +193,7 @@ CF_TEST(ttrpc_deadline_ends_both_sides)
 
 	req.timeout_ms = 30;
 	EXPECT_FAILS(ttrpc_call(c, &req, NULL, &err), CF_DEADLINE_EXCEEDED);
-	while (!w->cancelled_seen)
+	while (!w->svc.cancelled_seen)
 		poll(NULL, 0, 1);
 	EXPECT_OK(call(c, "Echo", "", &err), &err);
 	ttrpc_client_free(c);
@@ -416,8 +283,8 @@ CF_TEST(ttrpc_streams_a_gigabyte_while_other_calls_run)
 	struct cf_err err;
 	size_t n = 0;
 
-	w->stream_bytes = 32u << 10;
-	w->stream_count = (1u << 30) / w->stream_bytes;
+	w->svc.stream_bytes = 32u << 10;
+	w->svc.stream_count = (1u << 30) / w->svc.stream_bytes;
 	EXPECT(pthread_create(&t1, NULL, side_calls, &same) == 0);
 	EXPECT(pthread_create(&t2, NULL, side_calls, &other) == 0);
 	int64_t from = cf_now_ms();
@@ -428,7 +295,7 @@ CF_TEST(ttrpc_streams_a_gigabyte_while_other_calls_run)
 	same.stop = other.stop = true;
 	pthread_join(t1, NULL);
 	pthread_join(t2, NULL);
-	EXPECT(n == w->stream_count);
+	EXPECT(n == w->svc.stream_count);
 	EXPECT(same.calls > 10 && other.calls > 10);
 	print_message(
 		"1 GiB in %lld ms; beside it on the same connection %d calls, slowest %lld ms; "
@@ -554,14 +421,14 @@ CF_TEST(ttrpc_a_streams_sender_is_woken_when_its_peer_goes)
 	struct world *w = world_new();
 	int fd = raw_connect(w);
 
-	w->stream_bytes = 64u << 10;
-	w->stream_count = 1000000;
+	w->svc.stream_bytes = 64u << 10;
+	w->svc.stream_count = 1000000;
 	raw_send(fd, (struct cf_view)CF_VIEW_LIT("\0\0\0\x16\0\0\0\1\1\1"
 	                                         "\x0a\x0ctest.Service\x12\x06Stream"));
 	int last = -1;
 
-	while (last != w->streamed || last < 1) { /* until the sender stands still */
-		last = w->streamed;
+	while (last != w->svc.streamed || last < 1) { /* until the sender stands still */
+		last = w->svc.streamed;
 		poll(NULL, 0, 50);
 	}
 	EXPECT(last < 100);
@@ -809,7 +676,7 @@ CF_TEST(ttrpc_drained_server_ends_what_runs_and_takes_nothing_new)
 {
 	struct cf_loop *loop = NULL;
 	struct ttrpc_server *srv = NULL;
-	struct world w = { 0 };
+	struct test_service svc = { 0 };
 	struct cf_err err;
 	struct ended first = { 0 }, second = { 0 };
 	struct ttrpc_client *c = NULL;
@@ -817,11 +684,8 @@ CF_TEST(ttrpc_drained_server_ends_what_runs_and_takes_nothing_new)
 	int pair[2];
 
 	EXPECT_OK(cf_loop_new(&loop, &err), &err);
-	w.service = (struct rpc_service){ "test.Service", methods, CF_ARRAY_LEN(methods), &w };
-	w.services[0] = &w.service;
-	struct ttrpc_server_opts opts = { .loop = loop,
-		                          .services = w.services,
-		                          .service_count = 1 };
+	test_service_init(&svc);
+	struct ttrpc_server_opts opts = { .loop = loop, .services = svc.list, .service_count = 1 };
 	struct ttrpc_client_opts copts = { .loop = loop };
 	struct ttrpc_req req = request("Keep", &msg);
 
@@ -830,7 +694,7 @@ CF_TEST(ttrpc_drained_server_ends_what_runs_and_takes_nothing_new)
 	EXPECT_OK(ttrpc_server_add_conn(srv, pair[0], &err), &err);
 	EXPECT_OK(ttrpc_client_new(&copts, pair[1], &c, &err), &err);
 	EXPECT_OK(ttrpc_start(c, &req, on_end, &first, &err), &err);
-	while (!w.kept)
+	while (!svc.kept)
 		cf_loop_run_once(loop, 100);
 	ttrpc_server_drain(srv);
 	EXPECT(ttrpc_server_calls(srv) == 1);
@@ -839,7 +703,7 @@ CF_TEST(ttrpc_drained_server_ends_what_runs_and_takes_nothing_new)
 	while (!second.count)
 		cf_loop_run_once(loop, 100);
 	EXPECT(second.code == CF_UNAVAILABLE);
-	rpc_reply(w.kept, &msg.base);
+	rpc_reply(svc.kept, &msg.base);
 	while (!first.count)
 		cf_loop_run_once(loop, 100);
 	EXPECT(first.r == 0);
