@@ -85,28 +85,36 @@ int snap_config_set_driver(const char *text, enum snap_mode *ret, struct cf_err 
 		*ret = SNAP_MODE_GUEST_PULL;
 		return 0;
 	}
+	if (cf_streq(text, "erofs")) {
+		*ret = SNAP_MODE_EROFS;
+		return 0;
+	}
 	if (cf_streq(text, "overlay") || cf_streq(text, "nodev")) {
 		*ret = SNAP_MODE_OVERLAY;
 		return 0;
 	}
 	for (size_t i = 0; i < CF_ARRAY_LEN(elsewhere); i++)
 		if (cf_streq(text, elsewhere[i]))
-			return cf_fail(
-				err, CF_INVALID_ARGUMENT,
-				"fs_driver \"%s\" needs nydusd, which is not used here: say "
-				"\"proxy\""
-				" (the guest pulls) or \"overlay\" (layers on this host), or stay"
-				" with nydus-snapshotter for it",
-				text);
+			return cf_fail(err, CF_INVALID_ARGUMENT,
+			               "fs_driver \"%s\" needs nydusd, which is not used here: say "
+			               "\"proxy\""
+			               " (the guest pulls), \"overlay\" or \"erofs\" (layers on "
+			               "this host), or stay"
+			               " with nydus-snapshotter for it",
+			               text);
 	return cf_fail(err, CF_INVALID_ARGUMENT,
-	               "fs_driver \"%s\" is not known: use \"proxy\" (the guest pulls) or"
-	               " \"overlay\" (layers on this host)",
+	               "fs_driver \"%s\" is not known: use \"proxy\" (the guest pulls),"
+	               " \"overlay\" or \"erofs\" (layers on this host)",
 	               text);
 }
 
 const char *snap_config_mode_name(enum snap_mode mode)
 {
-	return mode == SNAP_MODE_OVERLAY ? "overlay" : "proxy";
+	static const char *const names[] = { [SNAP_MODE_GUEST_PULL] = "proxy",
+		                             [SNAP_MODE_OVERLAY] = "overlay",
+		                             [SNAP_MODE_EROFS] = "erofs" };
+
+	return names[mode];
 }
 
 int snap_config_set_level(struct snap_config *c, const char *text, struct cf_err *err)

@@ -148,7 +148,17 @@ int snap_dirs_make(struct snap_dirs *d, int64_t id, int64_t like, struct cf_err 
 	return r;
 }
 
-int snap_dirs_clear(struct snap_dirs *d, int64_t id, struct cf_err *err)
+int snap_dirs_own(struct snap_dirs *d, int64_t id, uid_t uid, gid_t gid, struct cf_err *err)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "%lld/fs", (long long)id);
+	if (fchownat(d->snapshots_fd, path, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return cf_fail_errno(err, errno, "owner of a snapshot's directory");
+	return 0;
+}
+
+int snap_dirs_sync(struct snap_dirs *d, int64_t id, struct cf_err *err)
 {
 	cf_cleanup(cf_closep) int fd = -1;
 	char name[24];
@@ -156,9 +166,66 @@ int snap_dirs_clear(struct snap_dirs *d, int64_t id, struct cf_err *err)
 	id_text(id, name);
 	int r = open_dir(d->snapshots_fd, name, &fd, err);
 
-	if (r == 0)
+	return r == 0 && syncfs(fd) < 0 ? cf_fail_errno(err, errno, "sync") : r;
+}
+
+/* ---- emptying ---- */
+
+#define FRESH "fresh" /* what becomes fs */
+
+static int is_empty_dir(int dir_fd, const char *name, bool *ret, struct cf_err *err)
+{
+	int fd = -1;
+	int r = open_dir(dir_fd, name, &fd, err);
+	DIR *dir = r < 0 ? NULL : fdopendir(fd);
+	size_t names = 0;
+
+	if (!dir)
+		return r < 0 ? r : cf_fail_errno(err, ENOMEM, "read directory");
+	while (names < 3 && readdir(dir))
+		names++;
+	closedir(dir);
+	*ret = names < 3; /* . and .. */
+	return 0;
+}
+
+static int make_fresh(int dir_fd, const struct stat *like, struct cf_err *err)
+{
+	int r = make_dir(dir_fd, FRESH, like->st_mode & 07777, err);
+
+	if (r == 0 && (like->st_uid || like->st_gid) &&
+	    fchownat(dir_fd, FRESH, like->st_uid, like->st_gid, 0) < 0)
+		r = cf_fail_errno(err, errno, "owner of a snapshot's directory");
+	return r;
+}
+
+int snap_dirs_clear(struct snap_dirs *d, int64_t id, struct cf_err *err)
+{
+	cf_cleanup(cf_closep) int fd = -1;
+	bool is_empty = false;
+	struct stat st;
+	char name[24];
+
+	id_text(id, name);
+	int r = open_dir(d->snapshots_fd, name, &fd, err);
+
+	if (r < 0)
+		return r;
+	/* Missing: we died between the two renames below. */
+	bool is_there = fstatat(fd, "fs", &st, AT_SYMLINK_NOFOLLOW) == 0;
+
+	if (is_there)
+		r = is_empty_dir(fd, "fs", &is_empty, err);
+	if (r < 0 || is_empty)
+		return r;
+	if (is_there)
+		r = make_fresh(fd, &st, err);
+	if (r == 0 && is_there)
 		r = trash(d, fd, "fs", err);
-	return r == 0 ? make_dir(fd, "fs", 0755, err) : r;
+	if (r == 0 && renameat(fd, FRESH, fd, "fs") < 0)
+		r = errno == ENOENT ? make_dir(fd, "fs", 0755, err)
+		                    : cf_fail_errno(err, errno, "empty snapshot directory");
+	return r;
 }
 
 /* ---- reconciling ---- */

@@ -22,9 +22,14 @@ CF_DEFINE_CLEANUP(struct snap_dirs *, snap_dirs_close);
 
 /* fs inherits owner and mode bits of @like's fs (0: root's, 0755). Existing directories are fine. */
 cf_must_use int snap_dirs_make(struct snap_dirs *d, int64_t id, int64_t like, struct cf_err *err);
+/* Gives fs to @uid:@gid, for a container whose root is another user here. */
+cf_must_use int snap_dirs_own(struct snap_dirs *d, int64_t id, uid_t uid, gid_t gid,
+                              struct cf_err *err);
+/* What is in fs is on disk when 0 is returned. */
+cf_must_use int snap_dirs_sync(struct snap_dirs *d, int64_t id, struct cf_err *err);
 /* Moves it away at once, deletes it later. A missing one is fine. */
 cf_must_use int snap_dirs_drop(struct snap_dirs *d, int64_t id, struct cf_err *err);
-/* Empties fs (as snap_dirs_drop() of its content). */
+/* Empties fs (as snap_dirs_drop() of its content); its owner and mode stay. */
 cf_must_use int snap_dirs_clear(struct snap_dirs *d, int64_t id, struct cf_err *err);
 /* Drops every directory whose id @st does not know, and waits until they are gone. */
 cf_must_use int snap_dirs_cleanup(struct snap_dirs *d, struct snap_store *st, struct cf_err *err);

@@ -33,11 +33,17 @@ static int open_state(const struct snap_config *c, const struct snap_config_inst
 
 	if (r == 0)
 		r = snap_dirs_open(ci->root, s->store, &s->dirs, err);
+	if (r == 0) {
+		struct snap_erofs_opts erofs = { ci->root, s->store, s->dirs, c->is_relaxed };
+
+		r = snap_erofs_open(&erofs, &s->erofs, err);
+	}
 	if (r < 0)
 		return r;
 	s->mode = ci->mode;
 	s->is_sync_remove = c->is_sync_remove;
 	s->is_strict = c->is_strict;
+	s->is_relaxed = c->is_relaxed;
 	s->mount = (struct snap_mount_opts){ .root = ci->root,
 		                             .helper = c->helper,
 		                             .is_minimal = c->is_minimal,
@@ -97,6 +103,14 @@ static void route(struct rpc_call *call, const ProtobufCMessage *req, void *user
 	rpc_fail(call, CF_UNIMPLEMENTED, "%s is not served for %s", call->method, name ? name : "");
 }
 
+static bool all_pull(const struct snap_instances *in)
+{
+	for (size_t i = 0; i < in->count; i++)
+		if (in->items[i].service.mode != SNAP_MODE_GUEST_PULL)
+			return false;
+	return true;
+}
+
 static void make_routed(struct snap_instances *in, size_t at, const struct rpc_service *from)
 {
 	struct rpc_method *copy = cf_zalloc_n(from->method_count, sizeof(copy[0]));
@@ -104,6 +118,9 @@ static void make_routed(struct snap_instances *in, size_t at, const struct rpc_s
 	for (size_t i = 0; i < from->method_count; i++) {
 		copy[i] = from->methods[i];
 		copy[i].fn = route;
+		/* One of them may have to mount something first: none is answered on the I/O thread. */
+		if (!all_pull(in))
+			copy[i].flags &= ~(unsigned)RPC_INLINE;
 	}
 	in->routed[at] = (struct rpc_service){ from->name, copy, from->method_count, in };
 	in->services[at] = &in->routed[at];
@@ -154,6 +171,7 @@ void snap_instances_close(struct snap_instances *in)
 	for (size_t i = 0; i < in->count; i++) {
 		struct snap_instance *x = &in->items[i];
 
+		x->service.erofs = snap_erofs_close(x->service.erofs);
 		x->service.dirs = snap_dirs_close(x->service.dirs);
 		x->service.store = snap_store_close(x->service.store);
 		cf_close(&x->lock_fd);

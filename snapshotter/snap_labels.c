@@ -128,3 +128,34 @@ int snap_labels_decode(struct cf_view in, struct snap_labels *ret, struct cf_err
 	}
 	return 0;
 }
+
+/* ---- id mappings ---- */
+
+static bool parse_map(struct cf_view one, uint64_t ret[3])
+{
+	cf_cleanup(cf_strv_fini) struct cf_strv parts = { 0 };
+	struct cf_err ignored;
+
+	cf_strv_split(&parts, one, ':');
+	for (size_t i = 0; i < parts.count && i < 3; i++)
+		if (cf_parse_u64(cf_view_str(parts.items[i]), UINT32_MAX, &ret[i], &ignored) < 0)
+			return false;
+	return parts.count == 3;
+}
+
+uint32_t snap_labels_root_of(const char *mapping)
+{
+	cf_cleanup(cf_strv_fini) struct cf_strv maps = { 0 };
+	uint64_t m[3];
+
+	if (!mapping)
+		return SNAP_NO_ID;
+	cf_strv_split(&maps, cf_view_str(mapping), ',');
+	for (size_t i = 0; i < maps.count; i++) {
+		if (!parse_map(cf_view_str(maps.items[i]), m))
+			return SNAP_NO_ID;
+		if (m[0] == 0 && m[2] > 0)
+			return (uint32_t)m[1];
+	}
+	return SNAP_NO_ID;
+}

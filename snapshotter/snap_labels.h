@@ -10,15 +10,17 @@
 #define SNAP_LABEL_KEY_MAX    4096u
 
 /* Known keys. */
-#define SNAP_LABEL_REF        "containerd.io/snapshot.ref"
-#define SNAP_LABEL_PREFIX     "containerd.io/snapshot/"
-#define SNAP_LABEL_IMAGE_REF  "containerd.io/snapshot/cri.image-ref"
-#define SNAP_LABEL_LAYER      "containerd.io/snapshot/cri.layer-digest"
-#define SNAP_LABEL_MANIFEST   "containerd.io/snapshot/cri.manifest-digest"
-#define SNAP_LABEL_DIFF_ID    "containerd.io/snapshot/diff-id"
-#define SNAP_LABEL_PROXY_MODE "containerd.io/snapshot/nydus-proxy-mode"
-#define SNAP_LABEL_TAKEN_UP   "coffer.resurrected"
-#define SNAP_LABEL_OUR_MODE   "containerd.io/snapshot/coffer.mode"
+#define SNAP_LABEL_REF         "containerd.io/snapshot.ref"
+#define SNAP_LABEL_PREFIX      "containerd.io/snapshot/"
+#define SNAP_LABEL_IMAGE_REF   "containerd.io/snapshot/cri.image-ref"
+#define SNAP_LABEL_LAYER       "containerd.io/snapshot/cri.layer-digest"
+#define SNAP_LABEL_MANIFEST    "containerd.io/snapshot/cri.manifest-digest"
+#define SNAP_LABEL_DIFF_ID     "containerd.io/snapshot/diff-id"
+#define SNAP_LABEL_PROXY_MODE  "containerd.io/snapshot/nydus-proxy-mode"
+#define SNAP_LABEL_UID_MAPPING "containerd.io/snapshot/uidmapping"
+#define SNAP_LABEL_GID_MAPPING "containerd.io/snapshot/gidmapping"
+#define SNAP_LABEL_TAKEN_UP    "coffer.resurrected"
+#define SNAP_LABEL_OUR_MODE    "containerd.io/snapshot/coffer.mode"
 
 struct snap_label {
 	char *key, *value;
@@ -39,6 +41,10 @@ cf_must_use int snap_labels_set(struct snap_labels *l, const char *key, const ch
                                 struct cf_err *err);
 void snap_labels_del(struct snap_labels *l, const char *key);
 const char *snap_labels_get(const struct snap_labels *l, const char *key); /* or NULL; borrowed */
+
+#define SNAP_NO_ID UINT32_MAX
+/* The id on this host of root in a mapping "INSIDE:OUTSIDE:COUNT,…"; SNAP_NO_ID: none, malformed. */
+uint32_t snap_labels_root_of(const char *mapping);
 
 /* As stored: key NUL value NUL …, in the order of keys. */
 void snap_labels_encode(const struct snap_labels *l, struct cf_buf *out);

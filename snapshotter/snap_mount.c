@@ -2,6 +2,7 @@
 #include "snapshotter/snap_mount.h"
 
 #include "base/json.h"
+#include "snapshotter/snap_erofs.h"
 
 #define KEY_LAYERS   "io.coffer.layers"
 #define KEY_DIFF_IDS "io.coffer.diff-ids"
@@ -201,21 +202,48 @@ static char *lower_dirs(const char *root, const struct snap_list *chain)
 	return cf_buf_take_str(&b);
 }
 
-static void overlay_mount(const struct snap_mount_opts *opts, const struct snap_record *rec,
-                          const struct snap_list *chain, struct snap_mount *m)
+static void overlay_head(const struct snap_mount_opts *opts, const struct snap_record *rec,
+                         struct snap_mount *m)
 {
 	long long id = (long long)rec->id;
 
 	m->type = cf_strdup("overlay");
 	m->source = cf_strdup("overlay");
 	cf_strv_add(&m->options, "index=off");
-	if (rec->kind == SNAP_ACTIVE) {
-		if (opts->is_volatile)
-			cf_strv_add(&m->options, "volatile");
-		cf_strv_addf(&m->options, "workdir=%s/snapshots/%lld/work", opts->root, id);
-		cf_strv_addf(&m->options, "upperdir=%s/snapshots/%lld/fs", opts->root, id);
-	}
+	if (rec->kind != SNAP_ACTIVE)
+		return;
+	if (opts->is_volatile)
+		cf_strv_add(&m->options, "volatile");
+	cf_strv_addf(&m->options, "workdir=%s/snapshots/%lld/work", opts->root, id);
+	cf_strv_addf(&m->options, "upperdir=%s/snapshots/%lld/fs", opts->root, id);
+}
+
+static void overlay_mount(const struct snap_mount_opts *opts, const struct snap_record *rec,
+                          const struct snap_list *chain, struct snap_mount *m)
+{
+	overlay_head(opts, rec, m);
 	cf_strv_add_take(&m->options, lower_dirs(opts->root, chain));
+}
+
+/*
+ * All layers below are one mount of ours. A directory that was renamed must not leave a note instead
+ * of its content: the image made of this one at commit could not say it.
+ */
+static void on_erofs_mount(const struct snap_mount_opts *opts, const struct snap_record *rec,
+                           struct snap_mount *m)
+{
+	cf_cleanup(cf_freep) char *lower = snap_erofs_path(opts->root, rec->parent_id);
+
+	if (rec->kind == SNAP_VIEW) {
+		m->type = cf_strdup("bind");
+		m->source = cf_take(&lower);
+		cf_strv_add(&m->options, "ro");
+		cf_strv_add(&m->options, "rbind");
+		return;
+	}
+	overlay_head(opts, rec, m);
+	cf_strv_addf(&m->options, "lowerdir=%s", lower);
+	cf_strv_add(&m->options, "redirect_dir=off");
 }
 
 /* The shapes of containerd's own overlay snapshotter. */
@@ -240,6 +268,8 @@ int snap_mount_of(const struct snap_mount_opts *opts, const struct snap_record *
 		kata_mount(opts, rec, chain, ret);
 	else if (rec->flags & SNAP_NULL_EXTRACT)
 		bind_mount(opts->root, rec->id, false, ret);
+	else if (rec->flags & SNAP_ON_EROFS)
+		on_erofs_mount(opts, rec, ret);
 	else
 		plain_mount(opts, rec, chain, ret);
 	return 0;

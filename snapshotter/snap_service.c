@@ -176,32 +176,35 @@ static int take_up_layer(struct snap_service *s, const char *name, struct cf_err
 	return 0;
 }
 
-/* How a snapshot on top of @parent is answered: by what lies below it. */
-static unsigned flags_on(struct snap_service *s, const char *parent)
+/* What the layers from @top down are, any of them. */
+static unsigned flags_below(struct snap_service *s, const struct snap_record *top)
 {
-	cf_cleanup(snap_record_unrefp) struct snap_record *top =
-		parent[0] ? snap_store_get(s->store, parent) : NULL;
 	cf_cleanup(snap_list_fini) struct snap_list chain = { 0 };
+	unsigned flags = top->flags;
 
-	if (!top)
-		return SNAP_HAS_DIR | SNAP_KATA;
-	if (top->flags & SNAP_GUEST_PULL)
-		return SNAP_HAS_DIR | SNAP_KATA;
+	/* What the guest pulls is looked for first: it is the common case, and the top tells. */
+	if (flags & (SNAP_GUEST_PULL | SNAP_EROFS))
+		return flags;
 	snap_store_chain(s->store, top, &chain);
 	for (size_t i = 0; i < chain.count; i++)
-		if (chain.items[i]->flags & SNAP_GUEST_PULL)
-			return SNAP_HAS_DIR | SNAP_KATA;
-	return SNAP_HAS_DIR;
+		flags |= chain.items[i]->flags;
+	return flags;
 }
 
-static unsigned flags_for(struct snap_service *s, const char *key, const char *parent,
+/* How a snapshot on @top (NULL: on nothing) is answered: by what lies below it. */
+static unsigned flags_for(struct snap_service *s, const char *key, const struct snap_record *top,
                           enum snap_kind kind)
 {
-	if (s->mode == SNAP_MODE_OVERLAY)
-		return SNAP_HAS_DIR;
-	if (kind == SNAP_ACTIVE && snap_service_is_extract_key(key))
+	unsigned below = top ? flags_below(s, top) : 0;
+
+	if (s->mode == SNAP_MODE_GUEST_PULL && kind == SNAP_ACTIVE &&
+	    snap_service_is_extract_key(key))
 		return SNAP_HAS_DIR | SNAP_NULL_EXTRACT;
-	return flags_on(s, parent);
+	if (s->mode == SNAP_MODE_GUEST_PULL && (!top || (below & SNAP_GUEST_PULL)))
+		return SNAP_HAS_DIR | SNAP_KATA;
+	if (top && (s->mode == SNAP_MODE_EROFS || (below & SNAP_EROFS)))
+		return SNAP_HAS_DIR | SNAP_ON_EROFS;
+	return SNAP_HAS_DIR;
 }
 
 static int mounts_of(struct snap_service *s, const struct snap_record *rec, struct snap_mount *ret,
@@ -224,30 +227,57 @@ static void undo_add(struct snap_service *s, const char *key)
 	snap_record_unref(rec);
 }
 
+/* The owner of a container's root, where its user namespace says so. */
+static int give_away(struct snap_service *s, const struct snap_record *rec, struct cf_err *err)
+{
+	uid_t uid = snap_labels_root_of(snap_record_label(rec, SNAP_LABEL_UID_MAPPING));
+	gid_t gid = snap_labels_root_of(snap_record_label(rec, SNAP_LABEL_GID_MAPPING));
+
+	if (uid == SNAP_NO_ID || gid == SNAP_NO_ID)
+		return 0;
+	return snap_dirs_own(s->dirs, rec->id, uid, gid, err);
+}
+
+static int make_ready(struct snap_service *s, const struct snap_record *rec, struct snap_mount *ret,
+                      struct cf_err *err)
+{
+	int64_t like = rec->flags & (SNAP_KATA | SNAP_NULL_EXTRACT) ? 0 : rec->parent_id;
+	int r = snap_dirs_make(s->dirs, rec->id, like, err);
+
+	if (r == 0)
+		r = give_away(s, rec, err);
+	return r < 0 ? r : mounts_of(s, rec, ret, err);
+}
+
 static int add(struct snap_service *s, const char *key, const char *parent, enum snap_kind kind,
                const struct snap_labels *labels, struct snap_mount *ret, struct cf_err *err)
 {
 	cf_cleanup(snap_record_unrefp) struct snap_record *rec = NULL;
+	cf_cleanup(snap_record_unrefp) struct snap_record *top = NULL;
 	int r = take_up_layer(s, parent, err);
 
 	if (r < 0)
 		return r;
+	top = parent[0] ? snap_store_get(s->store, parent) : NULL;
 	struct snap_new in = { .key = key,
 		               .parent = parent,
 		               .kind = kind,
-		               .flags = flags_for(s, key, parent, kind),
+		               .flags = flags_for(s, key, top, kind),
 		               .labels = labels };
+	/* Before it is known to anybody: what is answered can be mounted. */
+	bool holds = (in.flags & SNAP_ON_EROFS) && top->kind == SNAP_COMMITTED;
 
-	r = snap_store_add(s->store, &in, &rec, err);
+	if (holds)
+		r = snap_erofs_hold(s->erofs, top, err);
 	if (r < 0)
 		return r;
-	int64_t like = rec->flags & (SNAP_KATA | SNAP_NULL_EXTRACT) ? 0 : rec->parent_id;
-
-	r = snap_dirs_make(s->dirs, rec->id, like, err);
+	r = snap_store_add(s->store, &in, &rec, err);
 	if (r == 0)
-		r = mounts_of(s, rec, ret, err);
-	if (r < 0)
+		r = make_ready(s, rec, ret, err);
+	if (r < 0 && rec)
 		undo_add(s, key);
+	if (r < 0 && holds)
+		snap_erofs_release(s->erofs, top->id, false);
 	return r;
 }
 
@@ -351,6 +381,19 @@ static struct snap_record *find(struct snap_service *s, const char *key, struct 
 	return rec;
 }
 
+/* An empty directory must not stand in for the layers below. */
+static int check_mount(struct snap_service *s, const struct snap_record *rec, struct cf_err *err)
+{
+	cf_cleanup(snap_record_unrefp) struct snap_record *below = NULL;
+
+	if (!(rec->flags & SNAP_ON_EROFS) || rec->kind == SNAP_COMMITTED)
+		return 0;
+	below = snap_store_get(s->store, rec->parent);
+	if (!below)
+		return cf_fail(err, CF_NOT_FOUND, "snapshot %s does not exist", rec->parent);
+	return snap_erofs_check(s->erofs, below, err);
+}
+
 static void on_mounts(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
 {
 	MountsResponse res = CONTAINERD__SERVICES__SNAPSHOTS__V1__MOUNTS_RESPONSE__INIT;
@@ -361,7 +404,7 @@ static void on_mounts(struct rpc_call *call, const ProtobufCMessage *msg, void *
 	cf_cleanup(snap_record_unrefp) struct snap_record *rec =
 		find(s, ((const MountsRequest *)msg)->key, &err);
 
-	if (!rec || mounts_of(s, rec, &m, &err) < 0) {
+	if (!rec || check_mount(s, rec, &err) < 0 || mounts_of(s, rec, &m, &err) < 0) {
 		rpc_fail_err(call, &err);
 		return;
 	}
@@ -494,6 +537,45 @@ static void on_list(struct rpc_call *call, const ProtobufCMessage *msg, void *us
 
 /* ---- commit, update, remove, cleanup ---- */
 
+/* Under guest pull no layer should come here: one that did can be seen in the metrics. */
+static void count_host_bytes(struct snap_service *s, int64_t size, int64_t inodes)
+{
+	bool is_empty = inodes <= 1; /* the directory alone */
+
+	if (s->mode == SNAP_MODE_GUEST_PULL && !is_empty)
+		snap_count(&s->counters.host_layer_bytes, (uint64_t)size);
+}
+
+static bool name_is_free(struct snap_service *s, const char *name)
+{
+	cf_cleanup(snap_record_unrefp) struct snap_record *rec = snap_store_get(s->store, name);
+
+	return !rec;
+}
+
+static bool keeps_image(const struct snap_service *s, const struct snap_record *rec)
+{
+	return rec && rec->kind == SNAP_ACTIVE && !(rec->flags & (SNAP_NULL_EXTRACT | SNAP_KATA)) &&
+	       (s->mode == SNAP_MODE_EROFS || (rec->flags & SNAP_ON_EROFS));
+}
+
+/* The directory becomes an image. What the store will refuse anyway is not built first. */
+static int commit_image(struct snap_service *s, struct rpc_call *call,
+                        const struct snap_record *rec, struct snap_commit *in, struct cf_err *err)
+{
+	bool is_base = rec->parent_id == 0 && !in->parent[0];
+	struct snap_erofs_usage used = { 0 };
+	int r = 0;
+
+	if (name_is_free(s, in->name))
+		r = snap_erofs_build(s->erofs, rec->id, is_base, is_cancelled, call, &used, err);
+	in->size = used.size;
+	in->inodes = used.inodes;
+	in->flags_add = SNAP_EROFS;
+	in->flags_del |= SNAP_ON_EROFS;
+	return r;
+}
+
 /* What is kept of an unpacking that brought no labels: that the layer exists, not its content. */
 static int commit_nothing(struct snap_commit *in, struct snap_labels *labels, struct cf_err *err)
 {
@@ -503,16 +585,47 @@ static int commit_nothing(struct snap_commit *in, struct snap_labels *labels, st
 		r = snap_labels_set(labels, SNAP_LABEL_OUR_MODE, "guest-pull", err);
 	in->flags_add = SNAP_GUEST_PULL;
 	in->flags_del = SNAP_NULL_EXTRACT | SNAP_HAS_DIR;
+	in->size = in->inodes = 0;
 	return r;
 }
 
-/* Under guest pull no layer should come here: one that did can be seen in the metrics. */
-static void count_host_bytes(struct snap_service *s, int64_t size, int64_t inodes)
+/* The directory stays; what was acknowledged is on disk. An empty one (one inode) has nothing. */
+static int commit_dir(struct snap_service *s, struct rpc_call *call, const struct snap_record *rec,
+                      struct snap_commit *in, struct snap_labels *labels, struct cf_err *err)
 {
-	bool is_empty = inodes <= 1; /* the directory alone */
+	int r = snap_dirs_usage(s->dirs, rec->id, is_cancelled, call, &in->size, &in->inodes, err);
 
-	if (s->mode == SNAP_MODE_GUEST_PULL && !is_empty)
-		snap_count(&s->counters.host_layer_bytes, (uint64_t)size);
+	if (r < 0)
+		return r;
+	count_host_bytes(s, in->size, in->inodes);
+	if (rec->flags & SNAP_NULL_EXTRACT)
+		return commit_nothing(in, labels, err);
+	return in->inodes > 1 && !s->is_relaxed ? snap_dirs_sync(s->dirs, rec->id, err) : 0;
+}
+
+static int commit_content(struct snap_service *s, struct rpc_call *call,
+                          const struct snap_record *rec, struct snap_commit *in,
+                          struct snap_labels *labels, struct cf_err *err)
+{
+	return keeps_image(s, rec) ? commit_image(s, call, rec, in, err)
+	                           : commit_dir(s, call, rec, in, labels, err);
+}
+
+/* The commit is durable: nothing that fails here is the caller's concern. */
+static void after_commit(struct snap_service *s, const struct snap_record *rec,
+                         const struct snap_commit *in)
+{
+	struct cf_err err;
+	int r = 0;
+
+	if (in->flags_del & SNAP_HAS_DIR)
+		r = snap_dirs_drop(s->dirs, rec->id, &err);
+	else if (in->flags_add & SNAP_EROFS)
+		r = snap_dirs_clear(s->dirs, rec->id, &err);
+	if (r < 0)
+		cf_log_warn("a committed directory stays", CF_F_STR("why", err.msg));
+	if (rec->flags & SNAP_ON_EROFS)
+		snap_erofs_release(s->erofs, rec->parent_id, true);
 }
 
 static int commit(struct snap_service *s, struct rpc_call *call, const CommitRequest *req,
@@ -525,34 +638,52 @@ static int commit(struct snap_service *s, struct rpc_call *call, const CommitReq
 		                  .labels = &labels,
 		                  .flags_del = SNAP_KATA };
 	cf_cleanup(snap_record_unrefp) struct snap_record *rec = snap_store_get(s->store, req->key);
-	int64_t size = 0, inodes = 0;
 	int r = TAKE_LABELS(req, &labels, err);
 
 	if (r == 0 && rec && rec->kind == SNAP_ACTIVE)
-		r = snap_dirs_usage(s->dirs, rec->id, is_cancelled, call, &size, &inodes, err);
-	if (r == 0 && rec && (rec->flags & SNAP_NULL_EXTRACT)) {
-		r = commit_nothing(&in, &labels, err);
-	} else {
-		in.size = size;
-		in.inodes = inodes;
-	}
+		r = commit_content(s, call, rec, &in, &labels, err);
 	if (r == 0)
 		r = snap_store_commit(s->store, &in, err);
-	if (r == 0)
-		count_host_bytes(s, size, inodes);
-	if (r == 0 && rec && (in.flags_del & SNAP_HAS_DIR))
-		r = snap_dirs_drop(s->dirs, rec->id, err);
+	if (r == 0 && rec)
+		after_commit(s, rec, &in);
 	return r;
+}
+
+struct commit_job {
+	struct snap_service *s;
+	struct rpc_call *call;
+	const CommitRequest *req; /* valid until the call is answered */
+};
+
+static void run_commit(void *arg)
+{
+	struct commit_job *job = arg;
+	struct cf_err err;
+
+	if (commit(job->s, job->call, job->req, &err) < 0)
+		rpc_fail_err(job->call, &err);
+	else
+		reply_empty(job->call);
+	free(job);
 }
 
 static void on_commit(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
 {
+	struct snap_service *s = user;
+	const CommitRequest *req = (const CommitRequest *)msg;
+	cf_cleanup(snap_record_unrefp) struct snap_record *rec = snap_store_get(s->store, req->key);
+	struct commit_job *job = cf_zalloc(sizeof(*job));
 	struct cf_err err;
 
-	if (commit(user, call, (const CommitRequest *)msg, &err) < 0)
-		rpc_fail_err(call, &err);
-	else
-		reply_empty(call);
+	*job = (struct commit_job){ s, call, req };
+	if (!keeps_image(s, rec)) {
+		run_commit(job);
+		return;
+	}
+	if (snap_erofs_later(s->erofs, run_commit, job, &err) == 0)
+		return;
+	rpc_fail_err(call, &err);
+	free(job);
 }
 
 static int update(struct snap_service *s, const UpdateRequest *req, struct snap_record **ret,
@@ -593,6 +724,8 @@ static int remove_key(struct snap_service *s, const char *key, struct cf_err *er
 	cf_cleanup(snap_record_unrefp) struct snap_record *rec = NULL;
 	int r = snap_store_remove(s->store, key, &rec, err);
 
+	if (r == 0 && (rec->flags & SNAP_ON_EROFS))
+		snap_erofs_release(s->erofs, rec->parent_id, false);
 	if (r < 0 || !(rec->flags & SNAP_HAS_DIR))
 		return r;
 	r = snap_dirs_drop(s->dirs, rec->id, err);
@@ -641,13 +774,14 @@ static void on_health(struct rpc_call *call, const ProtobufCMessage *msg, void *
 
 #define SNAP(x) containerd__services__snapshots__v1__##x##__descriptor
 #define EMPTY   google__protobuf__empty__descriptor
+#define MOUNTS  "Mounts"
 
 /* Stat and Mounts wait for the disk only when they take up a lost layer, once for each. */
 static const struct rpc_method snapshots_methods[] = {
 	{ "Prepare", &SNAP(prepare_snapshot_request), &SNAP(prepare_snapshot_response), on_prepare,
 	  0 },
 	{ "View", &SNAP(view_snapshot_request), &SNAP(view_snapshot_response), on_view, 0 },
-	{ "Mounts", &SNAP(mounts_request), &SNAP(mounts_response), on_mounts, RPC_INLINE },
+	{ MOUNTS, &SNAP(mounts_request), &SNAP(mounts_response), on_mounts, RPC_INLINE },
 	{ "Commit", &SNAP(commit_snapshot_request), &EMPTY, on_commit, 0 },
 	{ "Remove", &SNAP(remove_snapshot_request), &EMPTY, on_remove, 0 },
 	{ "Stat", &SNAP(stat_snapshot_request), &SNAP(stat_snapshot_response), on_stat,
@@ -666,9 +800,14 @@ static const struct rpc_method health_methods[] = {
 
 void snap_service_init(struct snap_service *s)
 {
-	s->snapshots =
-		(struct rpc_service){ "containerd.services.snapshots.v1.Snapshots",
-		                      snapshots_methods, CF_ARRAY_LEN(snapshots_methods), s };
+	_Static_assert(CF_ARRAY_LEN(snapshots_methods) == CF_ARRAY_LEN(s->methods), "all of them");
+	memcpy(s->methods, snapshots_methods, sizeof(snapshots_methods));
+	/* Where layers are mounted, Mounts may have to do it again: that is no work for I/O. */
+	for (size_t i = 0; i < CF_ARRAY_LEN(s->methods); i++)
+		if (s->mode != SNAP_MODE_GUEST_PULL && cf_streq(s->methods[i].name, MOUNTS))
+			s->methods[i].flags &= ~(unsigned)RPC_INLINE;
+	s->snapshots = (struct rpc_service){ "containerd.services.snapshots.v1.Snapshots",
+		                             s->methods, CF_ARRAY_LEN(s->methods), s };
 	s->health = (struct rpc_service){ "grpc.health.v1.Health", health_methods,
 		                          CF_ARRAY_LEN(health_methods), s };
 	s->services[0] = &s->snapshots;

@@ -34,6 +34,8 @@ enum {
 	SNAP_NULL_EXTRACT = 1u << 1, /* an unpacking that brought no labels; content is not kept */
 	SNAP_HAS_DIR = 1u << 2,      /* has snapshots/<id>/ */
 	SNAP_KATA = 1u << 3,         /* answered with a Kata volume */
+	SNAP_EROFS = 1u << 4,        /* COMMITTED: its content is an image (snap_erofs.h) */
+	SNAP_ON_EROFS = 1u << 5,     /* stands on the mount of its parent's images */
 };
 
 /* Never changes once made: share it freely, replace it to change it. */

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# containerd's own suite for snapshotters, unchanged, against ours in overlay mode. Needs Go and
+# containerd's own suite for snapshotters, unchanged, against ours in overlay and
+# in erofs mode. Needs Go and
 # containerd's sources as Debian packages them; skipped where they are not installed:
 #   apt-get install golang-go golang-github-containerd-containerd-dev \
 #     golang-github-gotestyourself-gotest.tools-dev golang-github-stretchr-testify-dev
@@ -15,6 +16,11 @@ mkdir -p "$work/src/suite" "$work/t"
 cp "$here/go/snapshots_suite_test.go" "$work/src/suite/suite_test.go"
 GO111MODULE=off GOFLAGS='' GOPATH=$work:/usr/share/gocode GOCACHE=${GOCACHE:-${HOME:-$work}/.cache/go-build} go test -c -o "$work/suite.test" suite
 cd "$work"
-COFFER_SNAPSHOTTER=$bin/coffer-snapshotter TMPDIR=$work/t ./suite.test -test.v -test.root >log 2>&1 || true
-grep -E '^ *--- ' log
-grep -q '^PASS' log || { tail -n 60 log; exit 1; }
+# Mounts live and die with a namespace of their own.
+for driver in overlay erofs; do
+	COFFER_DRIVER=$driver COFFER_SNAPSHOTTER=$bin/coffer-snapshotter TMPDIR=$work/t \
+		unshare -m ./suite.test -test.v -test.root >log 2>&1 || true
+	echo "$driver:"
+	grep -E '^ *--- ' log
+	grep -q '^PASS' log || { tail -n 60 log; exit 1; }
+done

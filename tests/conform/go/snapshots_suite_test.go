@@ -23,7 +23,7 @@ import (
 
 func start(ctx context.Context, root string) (snapshots.Snapshotter, func() error, error) {
 	sock := filepath.Join(root, "s.sock")
-	cmd := exec.Command(os.Getenv("COFFER_SNAPSHOTTER"), "--fs-driver", "overlay",
+	cmd := exec.Command(os.Getenv("COFFER_SNAPSHOTTER"), "--fs-driver", os.Getenv("COFFER_DRIVER"),
 		"--state-dir", filepath.Join(root, "r"), "--listen", sock, "--log-level", "error")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
