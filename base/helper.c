@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sandbox half of base/proc.h. The child re-executes this binary (a fresh address space: nothing
- * of the parent's keys is in it), shuts every door it can, and only then touches the first byte.
+ * The sandbox half of base/proc.h. The child is a program of its own or this binary anew (a fresh
+ * address space: nothing of the parent's keys is in it), shuts every door it can, and only then
+ * touches the first byte. Apart from helper_spawn.c, so that a small helper program links little.
  */
+#include "base/helper.h"
 #include "base/fd.h"
 #include "base/proc.h"
 
@@ -18,10 +20,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define HELPER_FLAG     "--coffer-helper"
 #define EXIT_NO_SANDBOX 126
-#define MEMORY_DEFAULT  (512ull << 20)
-#define CPU_DEFAULT     600ull
+
+static bool is_own_helper; /* set once, first thing in main() */
 
 /*
  * Everything a parser needs: bytes in and out of fds it was given, memory, its end. No open, no
@@ -42,15 +43,6 @@ static const int allowed[] = {
 	SCMP_SYS(getpid),       SCMP_SYS(gettid),       SCMP_SYS(sched_yield),
 	SCMP_SYS(splice),       SCMP_SYS(tee),          SCMP_SYS(copy_file_range),
 };
-
-/* Sanitizers read /proc/self/maps, look at their signals and end threads before they report. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
 
 static void drop_capabilities(void)
 {
@@ -104,7 +96,7 @@ static bool shut(uint64_t memory_max, uint64_t cpu_s_max)
 	limit(RLIMIT_CORE, 0);
 	limit(RLIMIT_NPROC, 0);
 	limit(RLIMIT_CPU, cpu_s_max);
-#ifndef SANITIZED /* a sanitizer's shadow is terabytes of address space */
+#ifndef CF_SANITIZED /* a sanitizer's shadow is terabytes of address space */
 	limit(RLIMIT_AS, memory_max);
 #else
 	(void)memory_max;
@@ -119,7 +111,8 @@ void cf_helper_main(int argc, char **argv, const struct cf_helper *helpers, size
 {
 	uint64_t memory_max, cpu_s_max;
 
-	if (argc < 5 || !cf_streq(argv[1], HELPER_FLAG))
+	is_own_helper = true;
+	if (argc < 5 || !cf_streq(argv[1], CF_HELPER_FLAG))
 		return;
 	if (cf_parse_u64(cf_view_str(argv[3]), UINT64_MAX, &memory_max, NULL) < 0 ||
 	    cf_parse_u64(cf_view_str(argv[4]), UINT64_MAX, &cpu_s_max, NULL) < 0)
@@ -138,40 +131,7 @@ void cf_helper_main(int argc, char **argv, const struct cf_helper *helpers, size
 	_exit(EXIT_NO_SANDBOX);
 }
 
-int cf_helper_spawn(const char *name, const char *const *args, const int *fds, size_t fd_count,
-                    const struct cf_helper_limits *limits, pid_t *ret, struct cf_err *err)
+bool cf_helper_is_own(void)
 {
-	static const char *const no_env[] = { "LC_ALL=C", NULL };
-	uint64_t memory_max = limits && limits->memory_max ? limits->memory_max : MEMORY_DEFAULT;
-	uint64_t cpu_s_max = limits && limits->cpu_s_max ? limits->cpu_s_max : CPU_DEFAULT;
-	struct cf_strv argv = { 0 };
-
-	cf_strv_add(&argv, "/proc/self/exe");
-	cf_strv_add(&argv, HELPER_FLAG);
-	cf_strv_add(&argv, name);
-	cf_strv_addf(&argv, "%llu", (unsigned long long)memory_max);
-	cf_strv_addf(&argv, "%llu", (unsigned long long)cpu_s_max);
-	for (; args && *args; args++)
-		cf_strv_add(&argv, *args);
-	int r = cf_proc_spawn(
-		&(struct cf_proc_opts){
-			.argv = (const char *const *)argv.items,
-#ifdef SANITIZED
-			.env = NULL,
-#else
-			.env = no_env,
-#endif
-			.cwd = "/",
-			.stdin_fd = -1,
-			.stdout_fd = -1,
-			.stderr_fd = -1,
-			.fds = fds,
-			.fd_count = fd_count,
-			.die_with_parent = true,
-			.new_session = true,
-		},
-		ret, err);
-	(void)no_env;
-	cf_strv_fini(&argv);
-	return r;
+	return is_own_helper;
 }

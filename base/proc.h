@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * Child processes. cf_proc_spawn() runs a program; cf_proc_helper() re-executes this very binary as
- * a sandboxed helper that parses a stranger's bytes: it has the fds it was given, no network, no
- * file system, no keys, no environment, no way to start anything.
+ * Child processes. cf_proc_spawn() runs a program; cf_helper_spawn() a sandboxed helper that parses
+ * a stranger's bytes: it has the fds it was given, no network, no file system, no keys, no
+ * environment, no way to start anything.
  */
 #include "base/err.h"
 #include "base/str.h"
@@ -54,16 +54,19 @@ struct cf_helper {
 
 /*
  * Call first thing in main(): when this process was started as a helper, shuts the sandbox, runs
- * the helper of that name and never returns.
+ * the helper of that name and never returns. A program that calls it is its own helper program.
  */
 void cf_helper_main(int argc, char **argv, const struct cf_helper *helpers, size_t count);
 
 /*
- * Starts helper @name of this binary (/proc/self/exe), with @args behind it (NULL-ended, may be
- * NULL). The child: new session, no_new_privs, capabilities dropped, rlimits (no files written, no
- * processes), own empty network and mount view where the system permits, seccomp allow-list of
- * read, write, mmap and exit kind; a forbidden call kills it. Dies with its parent.
+ * Starts helper @name, with @args behind it (NULL-ended, may be NULL). Which program that is:
+ * @program in the folder that the running one lies in, of the same version; this binary itself
+ * (/proc/self/exe) when it called cf_helper_main() or @program is NULL. The child: new session,
+ * no_new_privs, capabilities dropped, rlimits (no files written, no processes), own empty network
+ * and mount view where the system permits, seccomp allow-list of read, write, mmap and exit kind; a
+ * forbidden call kills it. Dies with its parent.
  */
-cf_must_use int cf_helper_spawn(const char *name, const char *const *args, const int *fds,
-                                size_t fd_count, const struct cf_helper_limits *limits, pid_t *ret,
+cf_must_use int cf_helper_spawn(const char *program, const char *name, const char *const *args,
+                                const int *fds, size_t fd_count,
+                                const struct cf_helper_limits *limits, pid_t *ret,
                                 struct cf_err *err);

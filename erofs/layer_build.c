@@ -4,7 +4,6 @@
 #include "erofs/layer_dirs.h"
 #include "erofs/layer_xattr.h"
 
-#include "base/crypto.h"
 #include "base/str.h"
 
 #include <assert.h>
@@ -644,17 +643,4 @@ int layer_build_finish(struct layer_build *b, const uint8_t uuid[LAYER_UUID_SIZE
 	if (ret)
 		*ret = b->stats;
 	return 0;
-}
-
-void layer_uuid(struct cf_view diff_id, uint8_t out[LAYER_UUID_SIZE])
-{
-	cf_cleanup(cf_hasher_freep) struct cf_hasher *h = cf_hasher_new(CF_SHA256);
-	uint8_t digest[32];
-
-	cf_hasher_add(h, cf_view("coffer-erofs-v1", sizeof("coffer-erofs-v1")));
-	cf_hasher_add(h, diff_id);
-	cf_hasher_final(h, digest);
-	memcpy(out, digest, LAYER_UUID_SIZE);
-	out[6] = (out[6] & 0x0f) | 0x80;
-	out[8] = (out[8] & 0x3f) | 0x80;
 }

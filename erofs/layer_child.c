@@ -24,7 +24,8 @@ int layer_child_start(struct layer_child *c, const char *helper, const char *con
 	all[0] = pair[1];
 	for (size_t i = 0; i < fd_count; i++)
 		all[1 + i] = fds[i];
-	r = cf_helper_spawn(helper, args, all, fd_count + 1, &limits, &c->pid, err);
+	r = cf_helper_spawn(LAYER_HELPER_PROGRAM, helper, args, all, fd_count + 1, &limits, &c->pid,
+	                    err);
 	cf_close(&pair[1]);
 	if (r < 0)
 		cf_close(&pair[0]);

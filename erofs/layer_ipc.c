@@ -48,8 +48,10 @@ int layer_msg_post(int fd, enum layer_msg_kind kind, uint32_t size, struct cf_vi
 	ssize_t n;
 
 	do
-		n = send(fd, &m, bytes, MSG_NOSIGNAL);
+		n = send(fd, &m, bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return cf_fail(err, CF_INTERNAL, "layer: control: the other side does not read");
 	return sent(n, bytes, err);
 }
 

@@ -13,13 +13,16 @@
 #define LAYER_SLOT_BYTES (256u << 10)
 #define LAYER_RING_BYTES ((size_t)LAYER_SLOTS * LAYER_SLOT_BYTES)
 
-#define LAYER_HELPER_INFLATE "layer-inflate" /* fds: control, ring (written), compressed bytes */
-#define LAYER_HELPER_BUILD   "layer-build"   /* fds: control, ring (read only), image */
-#define LAYER_HELPER_MERGE   "layer-merge"   /* fds: control, image, the layers; args: diffIDs */
+#define LAYER_HELPER_PROGRAM "coffer-layer-helper" /* main.c here */
+#define LAYER_HELPER_INFLATE                                                                       \
+	"layer-inflate"                  /* fds: control, ring (written), blob ring (read only) */
+#define LAYER_HELPER_BUILD "layer-build" /* fds: control, ring (read only), image */
+#define LAYER_HELPER_MERGE "layer-merge" /* fds: control, image, the layers; args: diffIDs */
 enum {
 	LAYER_FD_CONTROL = 3,
 	LAYER_FD_RING = 4,
-	LAYER_FD_BYTES = 5,
+	LAYER_FD_BLOB = 5,  /* of the inflater */
+	LAYER_FD_IMAGE = 5, /* of the builder */
 	/* of the merge */
 	LAYER_FD_MERGED = 4,
 	LAYER_FD_LAYERS = 5, /* and on */
@@ -45,7 +48,10 @@ struct layer_msg {
 /* Sends one packet with @payload (at most LAYER_MSG_PAYLOAD_MAX bytes). For the sandboxed side. */
 cf_must_use int layer_msg_send(int fd, enum layer_msg_kind kind, uint32_t size,
                                struct cf_view payload, struct cf_err *err);
-/* The same for the pipeline's side: a reader that is gone is an error, never a signal. */
+/*
+ * The same for the pipeline's side: a reader that is gone is an error, never a signal, and one that
+ * does not read is an error, never a wait (an honest one has a few packets waiting at most).
+ */
 cf_must_use int layer_msg_post(int fd, enum layer_msg_kind kind, uint32_t size,
                                struct cf_view payload, struct cf_err *err);
 /*

@@ -2,7 +2,9 @@
 #include "erofs/layer_pipeline.h"
 
 #include "erofs/layer_child.h"
+#include "erofs/layer_hash.h"
 #include "erofs/layer_out.h"
+#include "erofs/layer_ring.h"
 #include "erofs/layer_store.h"
 
 #include "base/crypto.h"
@@ -12,19 +14,11 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define BUILD_MEMORY_MAX   (3ull << 30)   /* address space; the tree's own limits are tighter */
 #define INFLATE_MEMORY_MAX (512ull << 20) /* libzstd takes 128 MiB for the largest window */
-
-/* Slots in shared memory, used in turn. */
-struct ring {
-	uint8_t *slots;
-	unsigned next;
-};
 
 struct layer_pipeline {
 	struct layer_build_opts build_opts;
@@ -33,7 +27,7 @@ struct layer_pipeline {
 	bool durable;
 	char *want; /* the diffID that must come out; NULL: any */
 	enum cf_hash_alg alg;
-	struct cf_hasher *hasher;
+	struct layer_hash *hash;
 	struct layer_draft draft;
 
 	uint8_t head[INFLATE_MAGIC_BYTES]; /* the blob's first bytes, until its format is known */
@@ -42,72 +36,19 @@ struct layer_pipeline {
 	struct layer_result result;
 
 	struct layer_child inflater, builder;
-	int blob_fd;         /* compressed bytes to the inflater */
-	struct ring in, out; /* from the inflater; to the builder */
-	unsigned out_free;   /* slots of out that the builder is done with */
-	size_t out_fill;     /* plain blobs: bytes in the slot being filled */
-	bool all_inflated, end_was_sent, is_built, is_finished;
+	struct layer_ring blob, in; /* compressed bytes to the inflater; what it made of them */
+	struct layer_ring out;      /* to the builder */
+	bool blob_ended, all_inflated, end_was_sent, is_built, is_finished;
 };
 
 /* ---- processes ---- */
-
-/*
- * A ring: mapped here for reading and writing, and an fd for the other side. The size is sealed, so
- * that nobody can pull the memory away under us; @read_only seals writing for all later mappings.
- */
-static int make_ring(struct ring *ring, bool read_only, int *ret_fd, struct cf_err *err)
-{
-	int fd = memfd_create("layer-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	int seals = F_SEAL_SHRINK | F_SEAL_GROW | (read_only ? F_SEAL_FUTURE_WRITE : 0);
-	void *p = MAP_FAILED;
-
-	if (fd >= 0 && ftruncate(fd, (off_t)LAYER_RING_BYTES) == 0)
-		p = mmap(NULL, LAYER_RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED || fcntl(fd, F_ADD_SEALS, seals | F_SEAL_SEAL) < 0) {
-		int r = cf_fail_errno(err, errno, "layer: ring");
-
-		if (p != MAP_FAILED)
-			munmap(p, LAYER_RING_BYTES);
-		cf_close(&fd);
-		return r;
-	}
-	ring->slots = p;
-	*ret_fd = fd;
-	return 0;
-}
-
-static void drop_ring(struct ring *ring)
-{
-	if (ring->slots)
-		munmap(ring->slots, LAYER_RING_BYTES);
-	ring->slots = NULL;
-}
-
-static uint8_t *current_slot(const struct ring *ring)
-{
-	return ring->slots + (size_t)ring->next * LAYER_SLOT_BYTES;
-}
-
-static void next_slot(struct ring *ring)
-{
-	ring->next = (ring->next + 1) % LAYER_SLOTS;
-}
-
-/* @bytes_fd: borrowed; what the worker reads (inflate) or writes (build). */
-static int start_worker(struct layer_child *w, const char *helper, const char *const *args,
-                        int ring_fd, int bytes_fd, uint64_t memory_max, struct cf_err *err)
-{
-	const int fds[] = { ring_fd, bytes_fd };
-
-	return layer_child_start(w, helper, args, fds, CF_ARRAY_LEN(fds), memory_max, err);
-}
 
 static int start_builder(struct layer_pipeline *p, struct cf_err *err)
 {
 	const struct layer_build_opts *o = &p->build_opts;
 	struct cf_strv args = { 0 };
 	cf_cleanup(cf_closep) int ring_fd = -1;
-	int r = make_ring(&p->out, true, &ring_fd, err);
+	int r = layer_ring_open(&p->out, true, &ring_fd, err);
 
 	if (r < 0)
 		return r;
@@ -119,8 +60,9 @@ static int start_builder(struct layer_pipeline *p, struct cf_err *err)
 		cf_strv_add(&args, "upper");
 	cf_strv_addf(&args, "entries=%llu", (unsigned long long)o->limits.entries_max);
 	cf_strv_addf(&args, "bytes=%llu", (unsigned long long)o->limits.bytes_max);
-	r = start_worker(&p->builder, LAYER_HELPER_BUILD, (const char *const *)args.items, ring_fd,
-	                 p->draft.fd, BUILD_MEMORY_MAX, err);
+	const int fds[] = { ring_fd, p->draft.fd };
+	r = layer_child_start(&p->builder, LAYER_HELPER_BUILD, (const char *const *)args.items, fds,
+	                      CF_ARRAY_LEN(fds), BUILD_MEMORY_MAX, err);
 	cf_strv_fini(&args);
 	return r;
 }
@@ -128,19 +70,17 @@ static int start_builder(struct layer_pipeline *p, struct cf_err *err)
 static int start_inflater(struct layer_pipeline *p, struct cf_err *err)
 {
 	const char *const args[] = { p->result.format == INFLATE_ZSTD ? "zstd" : "gzip", NULL };
-	cf_cleanup(cf_closep) int ring_fd = -1;
-	int pair[2];
-	int r = make_ring(&p->in, false, &ring_fd, err);
+	cf_cleanup(cf_closep) int in_fd = -1;
+	cf_cleanup(cf_closep) int blob_fd = -1;
+	int r = layer_ring_open(&p->in, false, &in_fd, err);
 
 	if (r == 0)
-		r = cf_socketpair(SOCK_STREAM, pair, err);
+		r = layer_ring_open(&p->blob, true, &blob_fd, err);
 	if (r < 0)
 		return r;
-	r = start_worker(&p->inflater, LAYER_HELPER_INFLATE, args, ring_fd, pair[1],
-	                 INFLATE_MEMORY_MAX, err);
-	cf_close(&pair[1]);
-	p->blob_fd = pair[0];
-	return r;
+	const int fds[] = { in_fd, blob_fd };
+	return layer_child_start(&p->inflater, LAYER_HELPER_INFLATE, args, fds, CF_ARRAY_LEN(fds),
+	                         INFLATE_MEMORY_MAX, err);
 }
 
 /* ---- content ---- */
@@ -167,7 +107,7 @@ static int check_limits(const struct layer_pipeline *p, size_t more, struct cf_e
  */
 static int hand_over(struct layer_pipeline *p, size_t size, struct cf_err *err)
 {
-	struct cf_view v = cf_view(current_slot(&p->out), size);
+	struct cf_view v = cf_view(layer_ring_slot(&p->out), size);
 	int r = check_limits(p, size, err);
 
 	if (r == 0)
@@ -176,10 +116,10 @@ static int hand_over(struct layer_pipeline *p, size_t size, struct cf_err *err)
 	if (r < 0)
 		return r;
 	p->result.inflated_bytes += size;
-	p->out_free--;
-	next_slot(&p->out);
-	cf_hasher_add(p->hasher, v);
-	return 0;
+	p->out.free--;
+	p->out.fill = 0;
+	layer_ring_advance(&p->out);
+	return layer_hash_add(p->hash, v, err);
 }
 
 /* One copy of what the inflater's memory holds; whatever it does to it later changes nothing. */
@@ -187,10 +127,10 @@ static int take_inflated(struct layer_pipeline *p, uint32_t size, struct cf_err 
 {
 	int r;
 
-	if (size == 0 || size > LAYER_SLOT_BYTES || !p->out_free)
+	if (size == 0 || size > LAYER_SLOT_BYTES)
 		return layer_child_nonsense(&p->inflater, err);
-	memcpy(current_slot(&p->out), current_slot(&p->in), size);
-	next_slot(&p->in);
+	memcpy(layer_ring_slot(&p->out), layer_ring_slot(&p->in), size);
+	layer_ring_advance(&p->in);
 	r = layer_child_post(&p->inflater, LAYER_MSG_FREE, 0, cf_view(NULL, 0), err);
 	if (r < 0)
 		return r;
@@ -210,9 +150,14 @@ static int on_inflater(struct layer_pipeline *p, struct cf_err *err)
 	switch (m.kind) {
 	case LAYER_MSG_DATA:
 		return take_inflated(p, m.size, err);
+	case LAYER_MSG_FREE:
+		if (p->blob.free == LAYER_SLOTS)
+			return layer_child_nonsense(&p->inflater, err);
+		p->blob.free++;
+		return 0;
 	case LAYER_MSG_END:
 		p->all_inflated = true;
-		return 0;
+		return p->blob_ended ? 0 : layer_child_nonsense(&p->inflater, err);
 	case LAYER_MSG_FAILED:
 		return layer_child_failed(&p->inflater, &m, payload, err);
 	default:
@@ -232,8 +177,8 @@ static int on_builder(struct layer_pipeline *p, struct cf_err *err)
 		return layer_child_gone(&p->builder, err);
 	if (m.kind == LAYER_MSG_FAILED)
 		return layer_child_failed(&p->builder, &m, payload, err);
-	if (m.kind == LAYER_MSG_FREE && p->out_free < LAYER_SLOTS) {
-		p->out_free++;
+	if (m.kind == LAYER_MSG_FREE && p->out.free < LAYER_SLOTS) {
+		p->out.free++;
 		return 0;
 	}
 	if (m.kind != LAYER_MSG_DONE || !p->end_was_sent || payload != sizeof(p->result.claimed))
@@ -243,35 +188,24 @@ static int on_builder(struct layer_pipeline *p, struct cf_err *err)
 	return 0;
 }
 
-static int send_blob(struct layer_pipeline *p, struct cf_view *in, struct cf_err *err)
+/* Whether the current slot of the builder's ring is nobody else's any more. */
+static bool may_fill(const struct layer_pipeline *p)
 {
-	ssize_t n = send(p->blob_fd, in->data, in->size, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return 0;
-	if (n < 0 && (errno == EPIPE || errno == ECONNRESET)) {
-		/* The inflater says why on its control socket, or is gone. */
-		*in = cf_view(NULL, 0);
-		return 0;
-	}
-	if (n < 0)
-		return cf_fail_errno(err, errno, "layer: blob");
-	*in = cf_view_sub(*in, (size_t)n, in->size);
-	return 0;
+	return p->out.free && !layer_hash_is_full(p->hash);
 }
 
 /*
  * Waits at most @timeout_ms for anything to happen, and does it. Return: 1 something happened,
  * 0 nothing did, negative.
  */
-static int pump(struct layer_pipeline *p, struct cf_view *in, int64_t timeout_ms,
-                struct cf_err *err)
+static int pump(struct layer_pipeline *p, int64_t timeout_ms, struct cf_err *err)
 {
-	bool may_take = p->inflater.pid && !p->all_inflated && p->out_free;
+	bool is_full = layer_hash_is_full(p->hash);
+	bool may_take = p->inflater.pid && !p->all_inflated && p->out.free && !is_full;
 	struct pollfd fds[] = {
 		{ .fd = p->builder.control, .events = POLLIN },
 		{ .fd = may_take ? p->inflater.control : -1, .events = POLLIN },
-		{ .fd = in && in->size ? p->blob_fd : -1, .events = POLLOUT },
+		{ .fd = is_full ? layer_hash_fd(p->hash) : -1, .events = POLLIN },
 	};
 	int n = poll(fds, CF_ARRAY_LEN(fds), (int)timeout_ms);
 	int r = 0;
@@ -284,21 +218,19 @@ static int pump(struct layer_pipeline *p, struct cf_view *in, int64_t timeout_ms
 		r = on_builder(p, err);
 	if (r == 0 && fds[1].revents)
 		r = on_inflater(p, err);
-	if (r == 0 && fds[2].revents)
-		r = send_blob(p, in, err);
 	return r < 0 ? r : 1;
 }
 
 static int stalled(const struct layer_pipeline *p, struct cf_err *err)
 {
 	return cf_fail(err, CF_DEADLINE_EXCEEDED, "layer: the %s does nothing for %lld ms",
-	               p->out_free && p->inflater.pid ? "inflater" : "builder",
+	               p->out.free && p->inflater.pid ? "inflater" : "builder",
 	               (long long)p->stall_ms);
 }
 
-static int pump_or_stall(struct layer_pipeline *p, struct cf_view *in, struct cf_err *err)
+static int pump_or_stall(struct layer_pipeline *p, struct cf_err *err)
 {
-	int r = pump(p, in, p->stall_ms, err);
+	int r = pump(p, p->stall_ms, err);
 
 	if (r < 0)
 		return r;
@@ -307,39 +239,49 @@ static int pump_or_stall(struct layer_pipeline *p, struct cf_view *in, struct cf
 
 static int feed_plain(struct layer_pipeline *p, struct cf_view in, struct cf_err *err)
 {
-	while (in.size) {
-		size_t n = CF_MIN(in.size, LAYER_SLOT_BYTES - p->out_fill);
-		int r = 0;
+	int r = 0;
 
-		while (r == 0 && !p->out_free)
-			r = pump_or_stall(p, NULL, err);
-		if (r < 0)
-			return r;
-		memcpy(current_slot(&p->out) + p->out_fill, in.data, n);
-		in = cf_view_sub(in, n, in.size);
-		p->out_fill += n;
-		if (p->out_fill == LAYER_SLOT_BYTES) {
-			p->out_fill = 0;
+	while (r == 0 && in.size) {
+		while (r == 0 && !may_fill(p))
+			r = pump_or_stall(p, err);
+		if (r == 0 && layer_ring_fill(&p->out, &in))
 			r = hand_over(p, LAYER_SLOT_BYTES, err);
-		}
-		if (r < 0)
-			return r;
 	}
-	return 0;
+	return r;
+}
+
+static int post_blob(struct layer_pipeline *p, struct cf_err *err)
+{
+	int r = layer_child_post(&p->inflater, LAYER_MSG_DATA, (uint32_t)p->blob.fill,
+	                         cf_view(NULL, 0), err);
+
+	p->blob.free--;
+	p->blob.fill = 0;
+	layer_ring_advance(&p->blob);
+	return r;
+}
+
+/* Small pieces are gathered while the inflater has something to do. */
+static int feed_inflater(struct layer_pipeline *p, struct cf_view in, struct cf_err *err)
+{
+	int r = 0;
+
+	while (r == 0 && in.size) {
+		while (r == 0 && !p->blob.free)
+			r = pump_or_stall(p, err);
+		if (r == 0 && (layer_ring_fill(&p->blob, &in) || p->blob.free == LAYER_SLOTS))
+			r = post_blob(p, err);
+	}
+	/* What is ready by now need not wait for the next call. */
+	while (r == 0 && (r = pump(p, 0, err)) > 0)
+		r = 0;
+	return r;
 }
 
 static int feed_known(struct layer_pipeline *p, struct cf_view in, struct cf_err *err)
 {
-	int r = 0;
-
-	if (p->result.format == INFLATE_PLAIN)
-		return feed_plain(p, in, err);
-	while (r == 0 && in.size)
-		r = pump_or_stall(p, &in, err);
-	/* What is ready by now need not wait for the next call. */
-	while (r == 0 && (r = pump(p, NULL, 0, err)) > 0)
-		r = 0;
-	return r;
+	return p->result.format == INFLATE_PLAIN ? feed_plain(p, in, err)
+	                                         : feed_inflater(p, in, err);
 }
 
 static int know_format(struct layer_pipeline *p, struct cf_err *err)
@@ -384,15 +326,17 @@ static int drain(struct layer_pipeline *p, struct cf_err *err)
 
 	if (!p->has_format)
 		r = know_format(p, err);
-	if (r == 0 && p->result.format == INFLATE_PLAIN && p->out_fill) {
-		r = hand_over(p, p->out_fill, err);
-		p->out_fill = 0;
-	}
-	if (r < 0 || p->result.format == INFLATE_PLAIN)
+	if (r < 0)
 		return r;
-	cf_close(&p->blob_fd);
+	if (p->result.format == INFLATE_PLAIN)
+		return p->out.fill ? hand_over(p, p->out.fill, err) : 0;
+	if (p->blob.fill)
+		r = post_blob(p, err);
+	p->blob_ended = true;
+	if (r == 0)
+		r = layer_child_post(&p->inflater, LAYER_MSG_END, 0, cf_view(NULL, 0), err);
 	while (r == 0 && !p->all_inflated)
-		r = pump_or_stall(p, NULL, err);
+		r = pump_or_stall(p, err);
 	return r;
 }
 
@@ -401,7 +345,7 @@ static int judge_diff_id(struct layer_pipeline *p, struct cf_err *err)
 	uint8_t digest[CF_HASH_SIZE_MAX];
 	char hex[2 * CF_HASH_SIZE_MAX + 1];
 
-	cf_hasher_final(p->hasher, digest);
+	layer_hash_final(p->hash, digest);
 	cf_hex_encode(cf_view(digest, cf_hash_size(p->alg)), hex);
 	snprintf(p->result.diff_id, sizeof(p->result.diff_id), "%s:%s", cf_hash_name(p->alg), hex);
 	if (p->want && !cf_streq(p->want, p->result.diff_id))
@@ -419,7 +363,7 @@ static int await_image(struct layer_pipeline *p, struct cf_err *err)
 	p->end_was_sent = true;
 	r = layer_child_post(&p->builder, LAYER_MSG_END, 0, cf_view(uuid, sizeof(uuid)), err);
 	while (r == 0 && !p->is_built)
-		r = pump_or_stall(p, NULL, err);
+		r = pump_or_stall(p, err);
 	return r;
 }
 
@@ -483,8 +427,7 @@ static int choose_hash(struct layer_pipeline *p, struct cf_view diff_id, struct 
 		if (cf_starts_with(name, cf_hash_name(algs[i])))
 			p->alg = algs[i];
 	p->want = name ? cf_view_dup(diff_id) : NULL;
-	p->hasher = cf_hasher_new(p->alg);
-	return 0;
+	return layer_hash_new(p->alg, &p->hash, err);
 }
 
 int layer_pipeline_new(const struct layer_pipeline_opts *opts, struct layer_pipeline **ret,
@@ -499,10 +442,9 @@ int layer_pipeline_new(const struct layer_pipeline_opts *opts, struct layer_pipe
 	p->inflated_max = opts->inflated_max ? opts->inflated_max : bytes_max + bytes_max / 8;
 	p->stall_ms = opts->stall_ms ? opts->stall_ms : LAYER_STALL_MS_DEFAULT;
 	p->durable = !opts->not_durable;
-	p->draft.fd = p->blob_fd = p->inflater.control = p->builder.control = -1;
+	p->draft.fd = p->inflater.control = p->builder.control = -1;
 	p->inflater.what = "inflate";
 	p->builder.what = "layer builder";
-	p->out_free = LAYER_SLOTS;
 	r = choose_hash(p, opts->diff_id, err);
 	if (r == 0)
 		r = layer_draft_open(opts->store_dir, &p->draft, err);
@@ -520,11 +462,11 @@ struct layer_pipeline *layer_pipeline_free(struct layer_pipeline *p)
 		return NULL;
 	layer_child_reap(&p->inflater, NULL);
 	layer_child_reap(&p->builder, NULL);
-	cf_close(&p->blob_fd);
-	drop_ring(&p->in);
-	drop_ring(&p->out);
+	layer_hash_free(p->hash); /* before the memory that it reads */
+	layer_ring_close(&p->blob);
+	layer_ring_close(&p->in);
+	layer_ring_close(&p->out);
 	layer_draft_fini(&p->draft);
-	cf_hasher_free(p->hasher);
 	free(p->want);
 	free(p);
 	return NULL;

@@ -12,8 +12,8 @@
  * hashed here, over a copy that the inflater cannot touch and the builder can only read, and an
  * image is published under the diffID computed here, after both processes are gone.
  *
- * One thread per pipeline; several pipelines may run side by side. The calls block. The program
- * must call cf_helper_main() with layer_helpers (layer_worker.h) first thing in main().
+ * One thread per pipeline; several pipelines may run side by side. The calls block. The
+ * processes are coffer-layer-helper, which lies beside the program (layer_worker.h).
  */
 #include "erofs/inflate.h"
 #include "erofs/layer_build.h"

@@ -15,8 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define INPUT_BYTES (64u << 10)
-
 const struct cf_helper layer_helpers[] = {
 	{ LAYER_HELPER_INFLATE, layer_worker_inflate },
 	{ LAYER_HELPER_BUILD, layer_worker_build },
@@ -34,9 +32,9 @@ static void report(int r, const struct cf_err *err)
 		return; /* nobody listens any more */
 }
 
-static int map_ring(int prot, uint8_t **ret, struct cf_err *err)
+static int map_ring(int fd, int prot, uint8_t **ret, struct cf_err *err)
 {
-	void *p = mmap(NULL, LAYER_RING_BYTES, prot, MAP_SHARED, LAYER_FD_RING, 0);
+	void *p = mmap(NULL, LAYER_RING_BYTES, prot, MAP_SHARED, fd, 0);
 
 	if (p == MAP_FAILED)
 		return cf_fail_errno(err, errno, "layer: ring");
@@ -50,40 +48,66 @@ struct inflater {
 	struct inflate *z;
 	uint8_t *ring;
 	unsigned slot, free_slots;
-	uint8_t input[INPUT_BYTES];
-	struct cf_view in;
-	bool at_end;
+
+	uint8_t *blob;
+	unsigned blob_slot;          /* being read, or the next one */
+	uint32_t sizes[LAYER_SLOTS]; /* of the slots that wait behind it, from blob_slot on */
+	unsigned waiting;
+	struct cf_view in; /* what is left of the slot being read */
+	bool is_reading, at_end;
 };
+
+/* The pipeline is believed: it is the one that decides what is right. */
+static int await_packet(struct inflater *w, struct cf_err *err)
+{
+	struct layer_msg m;
+	size_t payload;
+	int r = layer_msg_take(LAYER_FD_CONTROL, &m, &payload, err);
+
+	if (r <= 0)
+		return r < 0 ? r : cf_fail(err, CF_CANCELLED, "inflate: nobody listens");
+	w->free_slots += m.kind == LAYER_MSG_FREE;
+	w->at_end |= m.kind == LAYER_MSG_END;
+	if (m.kind == LAYER_MSG_DATA && w->waiting < LAYER_SLOTS) {
+		unsigned at = w->blob_slot + w->is_reading + w->waiting++;
+
+		w->sizes[at % LAYER_SLOTS] = CF_MIN(m.size, LAYER_SLOT_BYTES);
+	}
+	return 0;
+}
+
+static int give_back(struct inflater *w, struct cf_err *err)
+{
+	w->is_reading = false;
+	w->blob_slot = (w->blob_slot + 1) % LAYER_SLOTS;
+	return layer_msg_send(LAYER_FD_CONTROL, LAYER_MSG_FREE, 0, cf_view(NULL, 0), err);
+}
 
 static int more_input(struct inflater *w, struct cf_err *err)
 {
-	ssize_t n;
+	int r = 0;
 
-	if (w->in.size || w->at_end)
+	if (w->in.size)
 		return 0;
-	do
-		n = read(LAYER_FD_BYTES, w->input, sizeof(w->input));
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return cf_fail_errno(err, errno, "inflate: input");
-	w->at_end = n == 0;
-	w->in = cf_view(w->input, (size_t)n);
+	if (w->is_reading)
+		r = give_back(w, err);
+	while (r == 0 && !w->waiting && !w->at_end)
+		r = await_packet(w, err);
+	if (r < 0 || !w->waiting)
+		return r;
+	w->is_reading = true;
+	w->waiting--;
+	w->in = cf_view(w->blob + (size_t)w->blob_slot * LAYER_SLOT_BYTES, w->sizes[w->blob_slot]);
 	return 0;
 }
 
 static int await_free_slot(struct inflater *w, struct cf_err *err)
 {
-	struct layer_msg m;
-	size_t payload;
+	int r = 0;
 
-	while (!w->free_slots) {
-		int r = layer_msg_take(LAYER_FD_CONTROL, &m, &payload, err);
-
-		if (r <= 0)
-			return r < 0 ? r : cf_fail(err, CF_CANCELLED, "inflate: nobody listens");
-		w->free_slots += m.kind == LAYER_MSG_FREE;
-	}
-	return 0;
+	while (r == 0 && !w->free_slots)
+		r = await_packet(w, err);
+	return r;
 }
 
 /* One slot full of content, less at the end only. */
@@ -101,7 +125,7 @@ static int fill_slot(struct inflater *w, uint8_t *slot, size_t *ret_size, struct
 		if (r < 0)
 			return r;
 		size += produced;
-		if (!produced && w->at_end)
+		if (!produced && w->at_end && !w->in.size && !w->waiting)
 			break;
 	}
 	*ret_size = size;
@@ -111,7 +135,7 @@ static int fill_slot(struct inflater *w, uint8_t *slot, size_t *ret_size, struct
 static int inflate_all(struct inflater *w, struct cf_err *err)
 {
 	for (;;) {
-		size_t size;
+		size_t size = 0;
 		int r = await_free_slot(w, err);
 
 		if (r == 0)
@@ -139,8 +163,10 @@ int layer_worker_inflate(int argc, char **argv)
 		argc > 1 && cf_streq(argv[1], "zstd") ? INFLATE_ZSTD : INFLATE_GZIP;
 	struct inflater w = { .free_slots = LAYER_SLOTS };
 	struct cf_err err = { 0 };
-	int r = map_ring(PROT_READ | PROT_WRITE, &w.ring, &err);
+	int r = map_ring(LAYER_FD_RING, PROT_READ | PROT_WRITE, &w.ring, &err);
 
+	if (r == 0)
+		r = map_ring(LAYER_FD_BLOB, PROT_READ, &w.blob, &err);
 	if (r == 0)
 		r = inflate_new(format, &w.z, &err);
 	if (r == 0)
@@ -206,10 +232,10 @@ static struct layer_build_opts build_opts(int argc, char **argv)
 int layer_worker_build(int argc, char **argv)
 {
 	const struct layer_build_opts opts = build_opts(argc, argv);
-	struct layer_build *b = layer_build_new(LAYER_FD_BYTES, &opts);
+	struct layer_build *b = layer_build_new(LAYER_FD_IMAGE, &opts);
 	struct cf_err err = { 0 };
 	uint8_t *ring;
-	int r = map_ring(PROT_READ, &ring, &err);
+	int r = map_ring(LAYER_FD_RING, PROT_READ, &ring, &err);
 
 	if (r == 0)
 		r = build_all(b, ring, &err);

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * The sandboxed processes of the layer pipeline and of merging. A program that uses layer_pipeline.h
- * or layer_merge_store() calls, first thing in main():
+ * The sandboxed processes of the layer pipeline and of merging: the rows of coffer-layer-helper,
+ * which lies beside the program that uses layer_pipeline.h or layer_merge_store(). A test can answer
+ * for itself instead:
  *
  *   cf_helper_main(argc, argv, layer_helpers, layer_helper_count);
- *
- * (or puts these rows into a table of its own, beside others).
  */
 #include "base/proc.h"
 

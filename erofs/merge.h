@@ -38,8 +38,7 @@ cf_must_use int layer_merge(const struct layer_merge_input *layers, size_t count
 void layer_merge_uuid(const struct cf_view *diff_ids, size_t count, uint8_t out[LAYER_UUID_SIZE]);
 
 /*
- * The same over a store, in a sandboxed process (the program must call cf_helper_main() with
- * layer_helpers, see layer_worker.h): opens the images of @diff_ids (bottom first) and publishes
+ * The same over a store, in a sandboxed process (coffer-layer-helper, see layer_worker.h): opens the images of @diff_ids (bottom first) and publishes
  * "merged-<hex>.erofs" beside them, where <hex> stands for the list. When it is there already,
  * nothing is done. @ret_path: caller frees. -CF_NOT_FOUND when the store lacks a layer; otherwise as
  * layer_merge() and as layer_pipeline_feed() for a process that misbehaves.

@@ -5,7 +5,6 @@
 #include "base/secret.h"
 #include "base/str.h"
 #include "erofs/layer_store.h"
-#include "erofs/layer_worker.h"
 #include "guest-imaged/imaged_config.h"
 #include "guest-imaged/oneshot_layer.h"
 #include "guest-imaged/oneshot_pull.h"
@@ -233,7 +232,6 @@ int main(int argc, char **argv)
 {
 	struct options o = { 0 };
 
-	cf_helper_main(argc, argv, layer_helpers, layer_helper_count);
 	if (argc > 2 && cf_streq(argv[1], "--oneshot") && cf_streq(argv[2], "layer"))
 		return imaged_oneshot_layer(argc - 2, argv + 2);
 	if (argc > 2 && cf_streq(argv[1], "--oneshot") && cf_streq(argv[2], "pull"))

@@ -1,6 +1,6 @@
 # What goes into the initramfs. Sourced by build.
 
-programs=(coffer-init coffer-attestd coffer-imaged)
+programs=(coffer-init coffer-attestd coffer-imaged coffer-layer-helper)
 
 # Loaded by coffer-init in this order, each behind what it depends on. Built-in ones are skipped.
 modules=(failover net_failover virtio_net virtio_blk virtio_rng vsock vmw_vsock_virtio_transport

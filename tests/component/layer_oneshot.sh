@@ -115,3 +115,47 @@ if command -v zstd >/dev/null; then
   refuses 20 "a bomb" "$work/bomb.zst"
 fi
 echo "ok: what is refused leaves nothing behind"
+
+# ---- who touches the bytes: coffer-layer-helper from the same folder, with every door shut ----
+mkfifo "$work/slow"
+"$bin/coffer-imaged" --oneshot layer - --no-sync --out "$work/slow.erofs" <"$work/slow" >"$work/slow.id" &
+parent=$!
+exec 9>"$work/slow"
+head -c 200000 "$work/pax.tar.gz" >&9
+shut() { # PID...: all of them say that their sandbox is shut
+  local p
+  for p; do grep -qx 'Seccomp:.2' "/proc/$p/status" 2>/dev/null || return 1; done
+}
+children=
+for _ in $(seq 200); do
+  children=$(pgrep -d' ' -P $parent || true)
+  # shellcheck disable=SC2086
+  [ "$(echo "$children" | wc -w)" = 2 ] && shut $children && break
+  read -rt 0.05 <> <(:) || true
+done
+for p in $children; do
+  status=$(cat "/proc/$p/status")
+  for line in 'Seccomp:.2' 'NoNewPrivs:.1' 'CapEff:.0*' 'CapPrm:.0*' 'CapBnd:.0*'; do
+    grep -qx "$line" <<<"$status" || fail "$(sed -n 's/^Name:.//p' <<<"$status"): not $line"
+  done
+  grep -qE '^Max processes +0 +0 ' "/proc/$p/limits" || fail "it may start processes"
+  [ "$(id -u)" = 0 ] || continue
+  [ "$(readlink "/proc/$p/exe")" = "$(realpath "$bin")/coffer-layer-helper" ] || fail "$(readlink "/proc/$p/exe") works on the layer"
+  [ "$(readlink "/proc/$p/ns/net")" != "$(readlink /proc/self/ns/net)" ] || fail "it sees the network"
+  for fd in "/proc/$p/fd/"*; do
+    case $(readlink "$fd") in
+    /dev/null | socket:* | /memfd:layer-ring* | "$work"/.building-*) ;;
+    *) [ "${fd##*/}" = 2 ] || fail "it has $(readlink "$fd")" ;;
+    esac
+  done
+done
+shut $children || fail "no two sandboxed processes: '$children'"
+tail -c +200001 "$work/pax.tar.gz" >&9
+exec 9>&-
+wait $parent || fail "the slow layer"
+cmp "$work/pax.tar.erofs" "$work/slow.erofs" || fail "fed slowly, other bytes"
+mkdir "$work/alone"; cp "$bin/coffer-imaged" "$work/alone/"
+PATH=$bin:$PATH "$work/alone/coffer-imaged" --oneshot layer "$work/pax.tar" --out "$work/alone/img" 2>"$work/log" && fail "worked without its helper"
+grep -q 'coffer-layer-helper' "$work/log" || fail "not said what is missing: $(cat "$work/log")"
+"$bin/coffer-layer-helper" --coffer-helper=0.0.0 layer-build 1000000 10 2>/dev/null && fail "another version's helper answers"
+echo "ok: the parsing processes are sandboxed, small and found by their folder alone"

@@ -44,7 +44,7 @@ echo "ok: the same tree without mounting"
 
 # ---- somebody without any privilege ----
 mkdir "$work/c"; chown nobody "$work/c"; chmod 755 "$work"; chmod -R a+rX "$work/oci"
-cp "$bin/coffer-imaged" "$work/c/"; chmod 755 "$work/c/coffer-imaged"
+install -m 755 "$bin/coffer-imaged" "$bin/coffer-layer-helper" "$work/c/"
 setpriv --reuid=65534 --regid=65534 --clear-groups "$work/c/coffer-imaged" --oneshot pull "oci:$work/oci" --platform linux/amd64 --out "$work/c/out" >/dev/null 2>"$work/log" || { cat "$work/log"; fail "pull as nobody"; }
 grep -q "left out" "$work/log" || fail "nothing said of what was left out"
 cmp "$work/a/rootfs/etc/big" "$work/c/out/rootfs/etc/big" && [ -e "$work/c/out/rootfs/etc/hard" ] || fail "contents"

@@ -11,7 +11,7 @@ pods_open() { # DRIVER PORT [SHIM-TOML-LINES]
 	e2e_root
 	e2e_need containerd ctr crun jq docker-registry skopeo umoci curl protoc busybox ip mount.fuse
 	local p
-	for p in coffer coffer-init coffer-imaged coffer-attestd coffer-snapshotter containerd-shim-coffer-v2; do
+	for p in coffer coffer-init coffer-imaged coffer-layer-helper coffer-attestd coffer-snapshotter containerd-shim-coffer-v2; do
 		[ -x "$COFFER_BIN/$p" ] || e2e_skip "$p is not built"
 	done
 	pods_driver=$1
@@ -157,7 +157,7 @@ pods_guest_image() {
 	pods_guest=${COFFER_GUEST_IMAGE:-$(dirname "$COFFER_BIN")/guest-image}
 	[ -z "${COFFER_GUEST_IMAGE:-}" ] || return 0
 	local p
-	for p in coffer-init coffer-imaged coffer-attestd; do
+	for p in coffer-init coffer-imaged coffer-layer-helper coffer-attestd; do
 		[ "$pods_guest/initrd.img" -nt "$COFFER_BIN/$p" ] || {
 			echo "building the guest image (a minute)"
 			"$e2e_top/deploy/guest-image/build" --bin "$COFFER_BIN" --out "$pods_guest" >"/tmp/coffer-guest-image.$$.log" 2>&1 || {

@@ -107,7 +107,7 @@ static void try_unlink(void)
 }
 static void try_link(void)
 {
-	syscall(SYS_linkat, LAYER_FD_BYTES, "", AT_FDCWD, "/tmp/coffer-evil", AT_EMPTY_PATH);
+	syscall(SYS_linkat, LAYER_FD_IMAGE, "", AT_FDCWD, "/tmp/coffer-evil", AT_EMPTY_PATH);
 }
 static void try_io_uring(void)
 {
@@ -145,6 +145,8 @@ enum trick {
 	TRICK_OTHER_BYTES, /* inflates to something else */
 	TRICK_SCRIBBLE,    /* changes a slot after it handed it over */
 	TRICK_ENDLESS,     /* inflates a few bytes for ever */
+	TRICK_DEAF,        /* the same, and never reads what the pipeline says */
+	TRICK_END_EARLY,   /* says that all is inflated before the blob ended */
 };
 
 static void say(enum layer_msg_kind kind, uint32_t size, const void *payload, size_t n)
@@ -163,24 +165,31 @@ static void hang(void)
 		poll(&none, 1, 1000);
 }
 
+/* What is wrong with a ring that this side may only read; NULL: nothing. */
+static const char *try_ring(int fd)
+{
+	uint8_t byte = 'E';
+	void *p = mmap(NULL, LAYER_RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (p != MAP_FAILED)
+		return "the ring maps writable";
+	if (pwrite(fd, &byte, 1, 0) == 1)
+		return "the ring can be written";
+	p = mmap(NULL, LAYER_RING_BYTES, PROT_READ, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED || mprotect(p, LAYER_RING_BYTES, PROT_READ | PROT_WRITE) == 0)
+		return "the mapping turns writable";
+	return ftruncate(fd, 0) == 0 ? "the ring can be shrunk" : NULL;
+}
+
 /* Reports what worked; nothing may. */
 static void attack_memory(bool is_builder)
 {
-	char found[LAYER_MSG_PAYLOAD_MAX] = "held";
-	uint8_t byte = 'E';
-	void *p =
-		mmap(NULL, LAYER_RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, LAYER_FD_RING, 0);
+	const char *found = try_ring(is_builder ? LAYER_FD_RING : LAYER_FD_BLOB);
 
-	if (is_builder && p != MAP_FAILED)
-		snprintf(found, sizeof(found), "the ring maps writable");
-	if (is_builder && pwrite(LAYER_FD_RING, &byte, 1, 0) == 1)
-		snprintf(found, sizeof(found), "the ring can be written");
-	p = mmap(NULL, LAYER_RING_BYTES, PROT_READ, MAP_SHARED, LAYER_FD_RING, 0);
-	if (is_builder &&
-	    (p == MAP_FAILED || mprotect(p, LAYER_RING_BYTES, PROT_READ | PROT_WRITE) == 0))
-		snprintf(found, sizeof(found), "the mapping turns writable");
-	if (ftruncate(LAYER_FD_RING, 0) == 0)
-		snprintf(found, sizeof(found), "the ring can be shrunk");
+	if (!found && ftruncate(LAYER_FD_RING, 0) == 0)
+		found = "the ring can be shrunk";
+	if (!found)
+		found = "held";
 	say(LAYER_MSG_FAILED, CF_INVALID_ARGUMENT, found, strlen(found));
 	_exit(1);
 }
@@ -227,8 +236,8 @@ static int builder(int argc, char **argv)
 		while (layer_msg_take(LAYER_FD_CONTROL, &m, &payload, &err) > 0 &&
 		       m.kind != LAYER_MSG_END)
 			say(LAYER_MSG_FREE, 0, NULL, 0);
-		if (n == TRICK_OTHER_IMAGE && (ftruncate(LAYER_FD_BYTES, 8192) < 0 ||
-		                               pwrite(LAYER_FD_BYTES, "forged", 6, 4096) != 6))
+		if (n == TRICK_OTHER_IMAGE && (ftruncate(LAYER_FD_IMAGE, 8192) < 0 ||
+		                               pwrite(LAYER_FD_IMAGE, "forged", 6, 4096) != 6))
 			_exit(4);
 		say(LAYER_MSG_DONE, 0, &claims, sizeof(claims));
 		hang();
@@ -241,19 +250,48 @@ static int builder(int argc, char **argv)
 	return 0;
 }
 
+/* The next bytes of the blob, as an honest inflater takes them; 0 at its end. */
+static size_t read_blob(uint8_t *out, size_t cap)
+{
+	static const uint8_t *ring, *at;
+	static size_t left, slot;
+	struct layer_msg m = { 0 };
+	struct cf_err err;
+	size_t payload;
+
+	if (!ring)
+		ring = mmap(NULL, LAYER_RING_BYTES, PROT_READ, MAP_SHARED, LAYER_FD_BLOB, 0);
+	while (!left) {
+		if (layer_msg_take(LAYER_FD_CONTROL, &m, &payload, &err) <= 0)
+			_exit(6);
+		if (m.kind == LAYER_MSG_END)
+			return 0;
+		if (m.kind == LAYER_MSG_DATA) {
+			at = ring + slot++ % LAYER_SLOTS * LAYER_SLOT_BYTES;
+			left = m.size;
+		}
+	}
+	size_t n = CF_MIN(left, cap);
+
+	memcpy(out, at, n);
+	at += n;
+	left -= n;
+	if (!left)
+		say(LAYER_MSG_FREE, 0, NULL, 0);
+	return n;
+}
+
 /* Sends the rest of the blob as if it were the inflated layer. */
 static void pass_on(enum trick trick)
 {
 	uint8_t *ring =
 		mmap(NULL, LAYER_RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, LAYER_FD_RING, 0);
-	ssize_t n = 0;
-	size_t have = 0;
+	size_t n, have = 0;
 
 	if (ring == MAP_FAILED)
 		_exit(5);
-	while (have < LAYER_SLOT_BYTES &&
-	       (n = read(LAYER_FD_BYTES, ring + have, LAYER_SLOT_BYTES - have)) > 0)
-		have += (size_t)n;
+	while (have < LAYER_SLOT_BYTES && (n = read_blob(ring + have, LAYER_SLOT_BYTES - have)))
+		have += n;
 	if (trick == TRICK_OTHER_BYTES)
 		ring[1000] ^= 1;
 	say(LAYER_MSG_DATA, (uint32_t)have, NULL, 0);
@@ -273,10 +311,11 @@ static int inflater(int argc, char **argv)
 	if (argc < 2 || !cf_streq(argv[1], "zstd"))
 		return layer_worker_inflate(argc, argv);
 	for (size_t have = 0; have < sizeof(head);) {
-		ssize_t n = read(LAYER_FD_BYTES, head + have, sizeof(head) - have);
-		if (n <= 0)
+		size_t n = read_blob(head + have, sizeof(head) - have);
+
+		if (!n)
 			_exit(6);
-		have += (size_t)n;
+		have += n;
 	}
 	if (head[4] < CF_ARRAY_LEN(forbidden))
 		forbidden[head[4]]();
@@ -303,6 +342,18 @@ static int inflater(int argc, char **argv)
 			if (layer_msg_take(LAYER_FD_CONTROL, &m, &payload, &err) <= 0)
 				_exit(0);
 		}
+	case TRICK_DEAF:
+		for (;;)
+			say(LAYER_MSG_DATA, 1, NULL, 0);
+	case TRICK_FREE_FLOOD:
+		for (unsigned i = 0; i < 50; i++)
+			say(LAYER_MSG_FREE, 0, NULL, 0);
+		hang();
+		break;
+	case TRICK_END_EARLY:
+		say(LAYER_MSG_END, 0, NULL, 0);
+		hang();
+		break;
 	case TRICK_OTHER_BYTES:
 	case TRICK_SCRIBBLE:
 		pass_on((enum trick)head[4]);
@@ -480,9 +531,25 @@ CF_TEST(worker_compromised_inflater_gets_no_image_published_by_lying)
 {
 	expect_caught(0, TRICK_NONSENSE, CF_INTERNAL, "nonsense");
 	expect_caught(0, TRICK_HUGE_SLOT, CF_INTERNAL, "nonsense");
+	expect_caught(0, TRICK_FREE_FLOOD, CF_INTERNAL, "nonsense");
+	expect_caught(0, TRICK_DEAF, CF_INTERNAL, "does not read");
 	expect_caught(0, TRICK_VANISH, CF_INTERNAL, "ended");
 	expect_caught(0, TRICK_HANG, CF_DEADLINE_EXCEEDED, "inflater");
 	expect_caught(0, TRICK_OTHER_BYTES, CF_DATA_LOSS, "diffID");
+}
+
+/* Before the blob ended that is nonsense, after it the bytes are too few: which, is a race. */
+CF_TEST(worker_inflater_that_ends_early_publishes_nothing)
+{
+	for (unsigned i = 0; i < 10; i++) {
+		struct attempt a = attempt_new();
+		struct cf_err err = { 0 };
+		int r = run(&a, 0, TRICK_END_EARLY, NULL, &err);
+
+		EXPECT(r == -CF_INTERNAL || r == -CF_DATA_LOSS);
+		EXPECT_INT(files_in(a.store), 0);
+		attempt_fini(&a);
+	}
 }
 
 CF_TEST(worker_inflating_for_ever_meets_a_limit)

@@ -64,7 +64,8 @@ CF_TEST(helper_works_on_the_fds_it_was_given)
 	pid_t pid;
 
 	EXPECT(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0);
-	EXPECT_OK(cf_helper_spawn("upper", NULL, (int[]){ in[0], out[1] }, 2, NULL, &pid, &err),
+	EXPECT_OK(cf_helper_spawn("not-looked-at", "upper", NULL, (int[]){ in[0], out[1] }, 2, NULL,
+	                          &pid, &err),
 	          &err);
 	cf_close(&in[0]);
 	cf_close(&out[1]);
@@ -86,7 +87,7 @@ CF_TEST(helper_that_leaves_its_sandbox_is_killed)
 		int status;
 		pid_t pid;
 
-		EXPECT_OK(cf_helper_spawn(names[i], NULL, NULL, 0, NULL, &pid, &err), &err);
+		EXPECT_OK(cf_helper_spawn(NULL, names[i], NULL, NULL, 0, NULL, &pid, &err), &err);
 		EXPECT_OK(cf_proc_wait(pid, &status, &err), &err);
 		EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
 	}
