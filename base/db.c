@@ -368,7 +368,7 @@ static int open_writer(struct cf_db *db, const struct cf_db_opts *opts, struct c
 		               opts->relaxed ? "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL"
 		                             : "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
 		               err);
-	if (r == 0)
+	if (r == 0 && !opts->is_checked_by_caller)
 		r = quick_check(&db->writer, err);
 	if (r == 0)
 		r = migrate(db, opts, err);

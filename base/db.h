@@ -56,10 +56,12 @@ struct cf_db_opts {
 	const char *const *migrations;
 	size_t migration_count;
 	bool relaxed; /* synchronous=NORMAL: faster, the last moments may be lost on power cut */
+	/* No quick_check: the caller reads all of it and knows by sums of its own what is missing. */
+	bool is_checked_by_caller;
 };
 
 /*
- * Opens, checks (quick_check) and migrates. -CF_DATA_LOSS: the file is damaged;
+ * Opens, checks (quick_check, or the caller) and migrates. -CF_DATA_LOSS: the file is damaged;
  * -CF_FAILED_PRECONDITION: made by a newer version of the program.
  */
 cf_must_use int cf_db_open(const struct cf_db_opts *opts, struct cf_db **ret, struct cf_err *err);

@@ -5,11 +5,13 @@
 
 #include <assert.h>
 
-#define BUCKETS_MIN 256u
+#define BUCKETS_MIN          256u
+#define BUCKETS_EXPECTED_MAX (1u << 20) /* whatever the disk promises */
 
 struct entry {
 	struct snap_record *rec;
 	uint64_t name_hash, ref_hash;
+	size_t children;                        /* records with this one as parent */
 	struct entry *by_name, *by_ref, *by_id; /* next in the bucket */
 	bool has_ref;
 };
@@ -24,12 +26,21 @@ struct snap_index {
 	size_t count;
 };
 
-/* FNV-1a. Collisions cost time, nothing else; names come from containerd, which runs as root. */
+/* Collisions cost time, nothing else; names come from containerd, which runs as root. */
 static uint64_t hash_text(uint64_t h, const char *s)
 {
-	for (; *s; s++)
-		h = (h ^ (uint8_t)*s) * 1099511628211u;
-	return h;
+	size_t size = strlen(s);
+	uint64_t word;
+
+	for (; size >= sizeof(word); s += sizeof(word), size -= sizeof(word)) {
+		memcpy(&word, s, sizeof(word));
+		h = (h ^ word) * 1099511628211u;
+		h ^= h >> 32;
+	}
+	word = size;
+	memcpy(&word, s, size);
+	h = (h ^ word) * 1099511628211u;
+	return h ^ h >> 32;
 }
 #define HASH_START 14695981039346656037u
 
@@ -68,11 +79,11 @@ static void tables_make(struct snap_index *ix, size_t buckets)
 	ix->ids.buckets = cf_zalloc_n(buckets, sizeof(struct entry *));
 }
 
-static void grow(struct snap_index *ix)
+static void resize(struct snap_index *ix, size_t buckets)
 {
 	struct snap_index old = *ix;
 
-	tables_make(ix, old.buckets * 2);
+	tables_make(ix, buckets);
 	for (size_t i = 0; i < old.buckets; i++) {
 		for (struct entry *e = old.names.buckets[i], *next; e; e = next) {
 			next = e->by_name;
@@ -82,6 +93,16 @@ static void grow(struct snap_index *ix)
 	free(old.names.buckets);
 	free(old.refs.buckets);
 	free(old.ids.buckets);
+}
+
+void snap_index_expect(struct snap_index *ix, size_t count)
+{
+	size_t buckets = ix->buckets;
+
+	while (buckets < count && buckets < BUCKETS_EXPECTED_MAX)
+		buckets *= 2;
+	if (buckets > ix->buckets)
+		resize(ix, buckets);
 }
 
 struct snap_index *snap_index_new(void)
@@ -110,23 +131,6 @@ struct snap_index *snap_index_free(struct snap_index *ix)
 	return NULL;
 }
 
-void snap_index_add(struct snap_index *ix, struct snap_record *rec_take)
-{
-	const char *ref = snap_record_label(rec_take, SNAP_LABEL_REF);
-	struct entry *e = cf_zalloc(sizeof(*e));
-
-	assert(!snap_index_get(ix, rec_take->name));
-	if (ix->count >= ix->buckets)
-		grow(ix);
-	e->rec = rec_take;
-	e->name_hash = hash_text(HASH_START, rec_take->name);
-	e->has_ref = ref && rec_take->kind == SNAP_COMMITTED;
-	if (e->has_ref)
-		e->ref_hash = hash_ref(ref, rec_take->parent);
-	link_entry(ix, e);
-	ix->count++;
-}
-
 static struct entry *find_id(const struct snap_index *ix, int64_t id)
 {
 	struct entry *e = ix->ids.buckets[hash_id(id) & (ix->buckets - 1)];
@@ -134,6 +138,46 @@ static struct entry *find_id(const struct snap_index *ix, int64_t id)
 	while (e && e->rec->id != id)
 		e = e->by_id;
 	return e;
+}
+
+static struct entry *find_name(const struct snap_index *ix, uint64_t h, const char *name)
+{
+	struct entry *e = ix->names.buckets[h & (ix->buckets - 1)];
+
+	while (e && (e->name_hash != h || !cf_streq(e->rec->name, name)))
+		e = e->by_name;
+	return e;
+}
+
+bool snap_index_try_add(struct snap_index *ix, struct snap_record *rec)
+{
+	uint64_t h = hash_text(HASH_START, rec->name);
+
+	if (find_name(ix, h, rec->name))
+		return false;
+	const char *ref =
+		rec->kind == SNAP_COMMITTED ? snap_record_label(rec, SNAP_LABEL_REF) : NULL;
+	struct entry *parent = rec->parent_id ? find_id(ix, rec->parent_id) : NULL;
+	struct entry *e = cf_zalloc(sizeof(*e));
+
+	if (ix->count >= ix->buckets)
+		resize(ix, ix->buckets * 2);
+	*e = (struct entry){ .rec = rec, .name_hash = h, .has_ref = ref != NULL };
+	if (ref)
+		e->ref_hash = hash_ref(ref, rec->parent);
+	if (parent)
+		parent->children++;
+	link_entry(ix, e);
+	ix->count++;
+	return true;
+}
+
+void snap_index_add(struct snap_index *ix, struct snap_record *rec_take)
+{
+	bool is_new = snap_index_try_add(ix, rec_take);
+
+	assert(is_new);
+	(void)is_new;
 }
 
 #define UNLINK(head, e, next)                                                                      \
@@ -156,20 +200,37 @@ struct snap_record *snap_index_take(struct snap_index *ix, int64_t id)
 	if (e->has_ref)
 		UNLINK(&ix->refs.buckets[e->ref_hash & mask], e, by_ref);
 	struct snap_record *rec = e->rec;
+	struct entry *parent = rec->parent_id ? find_id(ix, rec->parent_id) : NULL;
 
+	if (parent)
+		parent->children--;
 	free(e);
 	ix->count--;
 	return rec;
 }
 
+void snap_index_swap(struct snap_index *ix, struct snap_record *rec_take, struct snap_record **ret)
+{
+	struct entry *e = find_id(ix, rec_take->id);
+	size_t children = e ? e->children : 0;
+
+	*ret = snap_index_take(ix, rec_take->id);
+	snap_index_add(ix, rec_take);
+	find_id(ix, rec_take->id)->children = children;
+}
+
+size_t snap_index_children(const struct snap_index *ix, int64_t id)
+{
+	struct entry *e = find_id(ix, id);
+
+	return e ? e->children : 0;
+}
+
 struct snap_record *snap_index_get(const struct snap_index *ix, const char *name)
 {
-	uint64_t h = hash_text(HASH_START, name);
+	struct entry *e = find_name(ix, hash_text(HASH_START, name), name);
 
-	for (struct entry *e = ix->names.buckets[h & (ix->buckets - 1)]; e; e = e->by_name)
-		if (e->name_hash == h && cf_streq(e->rec->name, name))
-			return e->rec;
-	return NULL;
+	return e ? e->rec : NULL;
 }
 
 struct snap_record *snap_index_get_id(const struct snap_index *ix, int64_t id)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * The records in memory, by name and by (snapshot.ref, parent). No locking of its own: the store's.
+ * The records in memory, by name, by id and by (snapshot.ref, parent), with the
+ * number of children of each. No locking of its own: the store's.
  */
 #include "snapshotter/snap_store.h"
 
@@ -9,11 +10,18 @@ struct snap_index;
 
 struct snap_index *snap_index_new(void);
 struct snap_index *snap_index_free(struct snap_index *ix);
+/* So many records are to come. */
+void snap_index_expect(struct snap_index *ix, size_t count);
 
-/* Takes the reference; the name must be free (asserted). */
+/* Takes the reference; the name must be free (asserted), the parent must be there already. */
 void snap_index_add(struct snap_index *ix, struct snap_record *rec_take);
+/* As above where the name may be taken: then false, and the reference stays the caller's. */
+bool snap_index_try_add(struct snap_index *ix, struct snap_record *rec);
 /* Takes a record out by id; its reference goes to the caller. NULL when it is not there. */
 struct snap_record *snap_index_take(struct snap_index *ix, int64_t id);
+/* Puts a record in the place of the one with its id, whose children are its own then. */
+void snap_index_swap(struct snap_index *ix, struct snap_record *rec_take, struct snap_record **ret);
+size_t snap_index_children(const struct snap_index *ix, int64_t id);
 struct snap_record *snap_index_get(const struct snap_index *ix, const char *name); /* borrowed */
 struct snap_record *snap_index_get_id(const struct snap_index *ix, int64_t id);    /* borrowed */
 struct snap_record *snap_index_find_ref(const struct snap_index *ix, const char *ref,

@@ -9,33 +9,87 @@ static size_t count_texts(struct cf_view encoded)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < encoded.size; i++)
-		n += encoded.data[i] == 0;
+	for (const uint8_t *p = encoded.data, *end = p + encoded.size; p < end; n++)
+		p = (const uint8_t *)memchr(p, 0, (size_t)(end - p)) + 1;
 	return n;
 }
 
-static char *put(char **at, const void *data, size_t size)
+/* Texts that nearly every record has: one for all of them. */
+#define SHARED(text)                                                                               \
+	{                                                                                          \
+		text, sizeof(text) - 1                                                             \
+	}
+static const struct {
+	const char *text;
+	size_t size;
+} shared[] = {
+	SHARED("true"),
+	SHARED("guest-pull"),
+	SHARED(SNAP_LABEL_REF),
+	SHARED(SNAP_LABEL_IMAGE_REF),
+	SHARED(SNAP_LABEL_LAYER),
+	SHARED(SNAP_LABEL_MANIFEST),
+	SHARED(SNAP_LABEL_DIFF_ID),
+	SHARED(SNAP_LABEL_PROXY_MODE),
+	SHARED(SNAP_LABEL_OUR_MODE),
+	SHARED(SNAP_LABEL_TAKEN_UP),
+};
+
+/* A layer's snapshot.ref is its name, mostly. */
+static const char *same_text(struct cf_view text, struct cf_view name)
+{
+	if (cf_view_eq(text, name))
+		return (const char *)name.data;
+	for (size_t i = 0; i < CF_ARRAY_LEN(shared); i++)
+		if (shared[i].size == text.size &&
+		    memcmp(shared[i].text, text.data, text.size) == 0)
+			return shared[i].text;
+	return NULL;
+}
+
+static char *put(char **at, struct cf_view text)
 {
 	char *here = *at;
 
-	if (size)
-		memcpy(here, data, size);
-	*at += size;
+	if (text.size)
+		memcpy(here, text.data, text.size); /* the NUL behind it is there already */
+	*at += text.size + 1;
 	return here;
 }
 
-/* One allocation holds the record, its labels' table and all texts. */
+static struct cf_view next_text(struct cf_view *in)
+{
+	struct cf_view text = cf_view_sub(*in, 0, strlen((const char *)in->data));
+
+	*in = cf_view_sub(*in, text.size + 1, in->size);
+	return text;
+}
+
+static size_t own_bytes(struct cf_view labels, size_t texts, struct cf_view name)
+{
+	size_t own = 0;
+
+	for (size_t i = 0; i < texts; i++) {
+		struct cf_view text = next_text(&labels);
+
+		own += same_text(text, name) ? 0 : text.size + 1;
+	}
+	return own;
+}
+
+/* One allocation holds the record, its labels' table and the texts that are its own. */
 struct snap_record *snap_record_new(const struct snap_record *head, const char *name,
                                     const char *parent, struct cf_view labels)
 {
-	size_t count = count_texts(labels) / 2;
-	size_t texts = strlen(name) + 1 + strlen(parent) + 1 + labels.size;
-	struct snap_record *rec =
-		cf_zalloc(sizeof(*rec) + count * sizeof(struct snap_label) + texts);
-	struct snap_label *table = (struct snap_label *)(rec + 1);
-	char *at = (char *)(table + count);
-
 	assert(!labels.size || labels.data[labels.size - 1] == 0);
+	struct cf_view name_view = cf_view_str(name), parent_view = cf_view_str(parent);
+	size_t texts = count_texts(labels);
+	size_t own = name_view.size + parent_view.size + 2 + own_bytes(labels, texts, name_view);
+	struct snap_record *rec =
+		cf_zalloc(sizeof(*rec) + texts / 2 * sizeof(struct snap_label) + own);
+	struct snap_label *table = (struct snap_label *)(rec + 1);
+	char *at = (char *)(table + texts / 2);
+
 	rec->id = head->id;
 	rec->parent_id = head->parent_id;
 	rec->kind = head->kind;
@@ -44,19 +98,20 @@ struct snap_record *snap_record_new(const struct snap_record *head, const char *
 	rec->updated_ns = head->updated_ns;
 	rec->size = head->size;
 	rec->inodes = head->inodes;
+	rec->sum = head->sum;
 	atomic_init(&rec->refs, 1);
-	rec->name = put(&at, name, strlen(name) + 1);
-	rec->parent = put(&at, parent, strlen(parent) + 1);
-	char *text = put(&at, labels.data, labels.size);
+	rec->name = put(&at, name_view);
+	rec->parent = put(&at, parent_view);
+	for (size_t i = 0; i < texts; i++) {
+		struct cf_view text = next_text(&labels);
+		const char *same = same_text(text, cf_view(rec->name, name_view.size));
+		/* The table is of the same type as a list's, whose texts may change; these not. */
+		char *stays = same ? (char *)(uintptr_t)same : put(&at, text);
 
-	for (size_t i = 0; i < count; i++) {
-		table[i].key = text;
-		text += strlen(text) + 1;
-		table[i].value = text;
-		text += strlen(text) + 1;
+		*(i % 2 ? &table[i / 2].value : &table[i / 2].key) = stays;
 	}
 	rec->labels = table;
-	rec->label_count = count;
+	rec->label_count = texts / 2;
 	return rec;
 }
 

@@ -4,39 +4,31 @@
 #include "base/str.h"
 #include "snapshotter/snap_index.h"
 #include "snapshotter/snap_record.h"
+#include "snapshotter/snap_rows.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <time.h>
 
-static const char *const migrations[] = {
-	"CREATE TABLE snapshot("
-	" id INTEGER PRIMARY KEY AUTOINCREMENT," /* never used twice */
-	" name TEXT NOT NULL UNIQUE,"
-	" parent INTEGER REFERENCES snapshot(id),"         /* NULL: none */
-	" kind INTEGER NOT NULL CHECK(kind IN (1, 2, 3))," /* view, active, committed */
-	" flags INTEGER NOT NULL,"
-	" created INTEGER NOT NULL, updated INTEGER NOT NULL," /* ns since 1970 */
-	" size INTEGER NOT NULL, inodes INTEGER NOT NULL,"
-	" ref TEXT,"              /* the label snapshot.ref */
-	" labels BLOB NOT NULL);" /* key NUL value NUL … */
-	"CREATE INDEX snapshot_parent ON snapshot(parent);"
-	"CREATE INDEX snapshot_ref ON snapshot(ref, parent) WHERE ref IS NOT NULL;",
+/* One mutation: what it replaces, and what enters the index once it is durable. */
+struct change {
+	struct snap_store *st;
+	const void *in;
+	struct snap_record *old; /* leaves the index, or is replaced; NULL: none */
+	struct snap_record *put; /* NULL: none */
+	bool flag;
 };
 
 struct snap_store {
 	struct cf_db *db;
 	pthread_rwlock_t lock; /* the index; written by the database's writer thread alone */
 	struct snap_index *index;
-};
 
-/* One mutation: what it found, and what it changes in the index once it is durable. */
-struct change {
-	struct snap_store *st;
-	const void *in;
-	int64_t take_id;         /* leaves the index; 0: none */
-	struct snap_record *put; /* enters it */
-	struct snap_record *took;
-	bool flag;
+	/* The writer thread's alone: */
+	const struct change
+		*pending[CF_DB_GROUP_MAX]; /* written in this transaction, not durable */
+	size_t pending_count;
+	struct snap_rows_total total; /* with what is pending */
 };
 
 static int64_t now_ns(void)
@@ -47,135 +39,130 @@ static int64_t now_ns(void)
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* ---- rows ---- */
+/*
+ * ---- what mutations see: the index, and over it what their own transaction has changed ----
+ *
+ * All of this runs on the database's writer thread, which alone writes the index: it may read it
+ * without the lock. Records are borrowed.
+ */
 
-#define ROW                                                                                        \
-	"SELECT s.id, s.parent, s.kind, s.flags, s.created, s.updated, s.size, s.inodes, s.name,"  \
-	" p.name, s.labels FROM snapshot s LEFT JOIN snapshot p ON p.id = s.parent"
-
-static bool labels_are_sound(struct cf_view v)
+static struct snap_record *find(const struct snap_store *st, const char *name)
 {
-	size_t nuls = 0;
+	for (size_t i = st->pending_count; i-- > 0;) {
+		const struct change *c = st->pending[i];
 
-	for (size_t i = 0; i < v.size; i++)
-		nuls += v.data[i] == 0;
-	return nuls % 2 == 0 && (v.size == 0 || v.data[v.size - 1] == 0);
+		if (c->put && cf_streq(c->put->name, name))
+			return c->put;
+		if (c->old && cf_streq(c->old->name, name))
+			return NULL;
+	}
+	return snap_index_get(st->index, name);
 }
 
-static int record_of_row(const struct cf_db_rows *row, struct snap_record **ret, struct cf_err *err)
+static bool is_layer(const struct snap_record *rec, const char *ref, const char *parent)
 {
-	cf_cleanup(cf_freep) char *name = cf_db_col_dup(row, 8);
-	cf_cleanup(cf_freep) char *parent = cf_db_col_dup(row, 9);
-	struct cf_view labels = cf_db_col_view(row, 10);
-	struct snap_record head = {
-		.id = cf_db_col_int(row, 0),
-		.parent_id = cf_db_col_int(row, 1),
-		.kind = (enum snap_kind)cf_db_col_int(row, 2),
-		.flags = (unsigned)cf_db_col_int(row, 3),
-		.created_ns = cf_db_col_int(row, 4),
-		.updated_ns = cf_db_col_int(row, 5),
-		.size = cf_db_col_int(row, 6),
-		.inodes = cf_db_col_int(row, 7),
-	};
-
-	if (!name || !labels_are_sound(labels))
-		return cf_fail(err, CF_DATA_LOSS, "record %lld is damaged", (long long)head.id);
-	*ret = snap_record_new(&head, name, parent ? parent : "", labels);
-	return 0;
+	return rec->kind == SNAP_COMMITTED && cf_streq(rec->parent, parent) &&
+	       cf_streq(snap_record_label(rec, SNAP_LABEL_REF), ref);
 }
 
-/* *ret NULL: there is none. */
-static int row_get(struct cf_db_tx *tx, const char *name, struct snap_record **ret,
-                   struct cf_err *err)
+static bool has_layer(const struct snap_store *st, const char *ref, const char *parent)
 {
-	cf_cleanup(cf_db_rows_fini) struct cf_db_rows rows = { 0 };
-	int r = cf_db_query(tx, &rows, err, ROW " WHERE s.name = ?", CF_DB_TEXT(name));
+	const struct snap_record *known = snap_index_find_ref(st->index, ref, parent);
 
-	*ret = NULL;
-	if (r == 0)
-		r = cf_db_next(&rows, err);
-	return r == CF_DB_ROW ? record_of_row(&rows, ret, err) : r;
+	for (size_t i = st->pending_count; i-- > 0;) {
+		const struct change *c = st->pending[i];
+
+		if (c->put && is_layer(c->put, ref, parent))
+			return true;
+		if (c->old && c->old == known)
+			known = NULL;
+	}
+	return known != NULL;
 }
 
-static int row_exists(struct cf_db_tx *tx, const char *name, bool *ret, struct cf_err *err)
+static bool has_children(const struct snap_store *st, int64_t id)
 {
-	cf_cleanup(cf_db_rows_fini) struct cf_db_rows rows = { 0 };
-	int r = cf_db_query(tx, &rows, err, "SELECT 1 FROM snapshot WHERE name = ?",
-	                    CF_DB_TEXT(name));
+	size_t more = snap_index_children(st->index, id), fewer = 0;
 
-	if (r == 0)
-		r = cf_db_next(&rows, err);
-	*ret = r == CF_DB_ROW;
-	return r < 0 ? r : 0;
+	for (size_t i = 0; i < st->pending_count; i++) {
+		more += st->pending[i]->put && st->pending[i]->put->parent_id == id;
+		fewer += st->pending[i]->old && st->pending[i]->old->parent_id == id;
+	}
+	return more > fewer;
 }
 
-static int next_id(struct cf_db_tx *tx, int64_t *ret, struct cf_err *err)
+/* Ids are never used twice, not even one whose change was undone. */
+static int64_t next_id(struct snap_store *st)
 {
-	cf_cleanup(cf_db_rows_fini) struct cf_db_rows rows = { 0 };
-	int r = cf_db_query(tx, &rows, err,
-	                    "SELECT seq FROM sqlite_sequence WHERE name = 'snapshot'");
-
-	if (r == 0)
-		r = cf_db_next(&rows, err);
-	*ret = r == CF_DB_ROW ? cf_db_col_int(&rows, 0) + 1 : 1;
-	return r < 0 ? r : 0;
+	return st->total.next++;
 }
 
-static int row_put(struct cf_db_tx *tx, const struct snap_record *rec, struct cf_view labels,
-                   struct cf_err *err)
+static void add_to_total(struct change *c, int sign)
 {
-	const char *ref =
-		rec->kind == SNAP_COMMITTED ? snap_record_label(rec, SNAP_LABEL_REF) : NULL;
-	struct cf_db_arg parent = rec->parent_id ? CF_DB_INT(rec->parent_id) : CF_DB_NULL;
+	struct snap_rows_total *t = &c->st->total;
 
-	return cf_db_exec(tx, err,
-	                  "INSERT INTO snapshot(id, name, parent, kind, flags, created,"
-	                  " updated, size, inodes, ref, labels)"
-	                  " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-	                  CF_DB_INT(rec->id), CF_DB_TEXT(rec->name), parent, CF_DB_INT(rec->kind),
-	                  CF_DB_INT(rec->flags), CF_DB_INT(rec->created_ns),
-	                  CF_DB_INT(rec->updated_ns), CF_DB_INT(rec->size), CF_DB_INT(rec->inodes),
-	                  CF_DB_TEXT(ref), CF_DB_BLOB(labels));
+	t->count += sign * ((c->put != NULL) - (c->old != NULL));
+	t->sum ^= (c->put ? c->put->sum : 0) ^ (c->old ? c->old->sum : 0);
 }
 
-static int row_update(struct cf_db_tx *tx, const struct snap_record *rec, struct cf_view labels,
-                      struct cf_err *err)
+/* The last step of a mutation: its row is written, and nothing but this can fail. */
+static int pend(struct cf_db_tx *tx, struct change *c, struct cf_err *err)
 {
-	const char *ref =
-		rec->kind == SNAP_COMMITTED ? snap_record_label(rec, SNAP_LABEL_REF) : NULL;
-	struct cf_db_arg parent = rec->parent_id ? CF_DB_INT(rec->parent_id) : CF_DB_NULL;
+	struct snap_store *st = c->st;
 
-	return cf_db_exec(tx, err,
-	                  "UPDATE snapshot SET name = ?, parent = ?, kind = ?, flags = ?,"
-	                  " created = ?, updated = ?, size = ?, inodes = ?, ref = ?, labels = ?"
-	                  " WHERE id = ?",
-	                  CF_DB_TEXT(rec->name), parent, CF_DB_INT(rec->kind),
-	                  CF_DB_INT(rec->flags), CF_DB_INT(rec->created_ns),
-	                  CF_DB_INT(rec->updated_ns), CF_DB_INT(rec->size), CF_DB_INT(rec->inodes),
-	                  CF_DB_TEXT(ref), CF_DB_BLOB(labels), CF_DB_INT(rec->id));
+	assert(st->pending_count < CF_DB_GROUP_MAX);
+	add_to_total(c, 1);
+	int r = snap_rows_put_total(tx, &st->total, err);
+
+	if (r < 0)
+		add_to_total(c, -1);
+	else
+		st->pending[st->pending_count++] = c;
+	return r;
 }
 
-/* ---- the index follows what is durable; database's writer thread ---- */
+/* Whether it was pending. */
+static bool unpend(struct change *c)
+{
+	struct snap_store *st = c->st;
+	size_t to = 0, had = st->pending_count;
 
+	for (size_t i = 0; i < had; i++)
+		if (st->pending[i] != c)
+			st->pending[to++] = st->pending[i];
+	st->pending_count = to;
+	return to < had;
+}
+
+/* The index follows what is durable. */
 static void apply(void *user, int r, const struct cf_err *err)
 {
 	struct change *c = user;
+	struct snap_store *st = c->st;
+	struct snap_record *out = NULL;
 
 	(void)err;
-	if (r < 0 || (!c->take_id && !c->put))
+	if (!unpend(c))
+		return; /* it failed, or there was nothing to change */
+	if (r < 0) {
+		add_to_total(c, -1);
 		return;
-	pthread_rwlock_wrlock(&c->st->lock);
-	if (c->take_id)
-		c->took = snap_index_take(c->st->index, c->take_id);
-	if (c->put)
-		snap_index_add(c->st->index, snap_record_ref(c->put));
-	pthread_rwlock_unlock(&c->st->lock);
+	}
+	pthread_rwlock_wrlock(&st->lock);
+	if (c->old && c->put)
+		snap_index_swap(st->index, snap_record_ref(c->put), &out);
+	else if (c->old)
+		out = snap_index_take(st->index, c->old->id);
+	else
+		snap_index_add(st->index, snap_record_ref(c->put));
+	pthread_rwlock_unlock(&st->lock);
+	snap_record_unref(out);
 }
 
 static void change_fini(struct change *c)
 {
 	snap_record_unref(c->put);
-	snap_record_unref(c->took);
+	snap_record_unref(c->old);
 }
 
 /* ---- adding ---- */
@@ -189,18 +176,14 @@ static int check_key(const char *key, const char *what, struct cf_err *err)
 }
 
 /* *ret_id 0 for "". */
-static int parent_id(struct cf_db_tx *tx, const char *parent, enum cf_code not_committed,
+static int parent_id(const struct snap_store *st, const char *parent, enum cf_code not_committed,
                      int64_t *ret_id, struct cf_err *err)
 {
-	cf_cleanup(snap_record_unrefp) struct snap_record *p = NULL;
-
 	*ret_id = 0;
 	if (!parent[0])
 		return 0;
-	int r = row_get(tx, parent, &p, err);
+	const struct snap_record *p = find(st, parent);
 
-	if (r < 0)
-		return r;
 	if (!p)
 		return cf_fail(err, CF_NOT_FOUND, "parent snapshot %s does not exist", parent);
 	if (p->kind != SNAP_COMMITTED)
@@ -214,7 +197,10 @@ static struct snap_record *make(struct snap_record head, const char *name, const
 {
 	encoded->max = SNAP_LABELS_BYTES_MAX;
 	snap_labels_encode(labels, encoded);
-	return snap_record_new(&head, name, parent, cf_buf_view(encoded));
+	struct snap_record *rec = snap_record_new(&head, name, parent, cf_buf_view(encoded));
+
+	rec->sum = snap_rows_sum(rec, cf_buf_view(encoded));
+	return rec;
 }
 
 static int insert(struct cf_db_tx *tx, struct change *c, struct snap_record head, const char *name,
@@ -224,7 +210,9 @@ static int insert(struct cf_db_tx *tx, struct change *c, struct snap_record head
 
 	head.created_ns = head.updated_ns = now_ns();
 	c->put = make(head, name, parent, labels, &encoded);
-	return row_put(tx, c->put, cf_buf_view(&encoded), err);
+	int r = snap_rows_insert(tx, c->put, cf_buf_view(&encoded), err);
+
+	return r < 0 ? r : pend(tx, c, err);
 }
 
 static int do_add(struct cf_db_tx *tx, void *user, struct cf_err *err)
@@ -232,17 +220,14 @@ static int do_add(struct cf_db_tx *tx, void *user, struct cf_err *err)
 	struct change *c = user;
 	const struct snap_new *in = c->in;
 	struct snap_record head = { .kind = in->kind, .flags = in->flags };
-	bool exists;
-	int r = parent_id(tx, in->parent, CF_INVALID_ARGUMENT, &head.parent_id, err);
+	int r = parent_id(c->st, in->parent, CF_INVALID_ARGUMENT, &head.parent_id, err);
 
-	if (r == 0)
-		r = row_exists(tx, in->key, &exists, err);
 	if (r < 0)
 		return r;
-	if (exists)
+	if (find(c->st, in->key))
 		return cf_fail(err, CF_ALREADY_EXISTS, "snapshot %s already exists", in->key);
-	r = next_id(tx, &head.id, err);
-	return r < 0 ? r : insert(tx, c, head, in->key, in->parent, in->labels, err);
+	head.id = next_id(c->st);
+	return insert(tx, c, head, in->key, in->parent, in->labels, err);
 }
 
 int snap_store_add(struct snap_store *st, const struct snap_new *in, struct snap_record **ret,
@@ -263,39 +248,19 @@ struct layer_in {
 	const struct snap_labels *labels;
 };
 
-static int ref_exists(struct cf_db_tx *tx, const char *ref, int64_t parent, bool *ret,
-                      struct cf_err *err)
-{
-	cf_cleanup(cf_db_rows_fini) struct cf_db_rows rows = { 0 };
-	struct cf_db_arg p = parent ? CF_DB_INT(parent) : CF_DB_NULL;
-	int r = cf_db_query(tx, &rows, err, "SELECT 1 FROM snapshot WHERE ref = ? AND parent IS ?",
-	                    CF_DB_TEXT(ref), p);
-
-	if (r == 0)
-		r = cf_db_next(&rows, err);
-	*ret = r == CF_DB_ROW;
-	return r < 0 ? r : 0;
-}
-
 static int do_add_layer(struct cf_db_tx *tx, void *user, struct cf_err *err)
 {
 	struct change *c = user;
 	const struct layer_in *in = c->in;
 	struct snap_record head = { .kind = SNAP_COMMITTED, .flags = SNAP_GUEST_PULL };
-	bool known = false, taken = false;
-	int r = parent_id(tx, in->parent, CF_INVALID_ARGUMENT, &head.parent_id, err);
+	int r = parent_id(c->st, in->parent, CF_INVALID_ARGUMENT, &head.parent_id, err);
 
-	if (r == 0)
-		r = ref_exists(tx, in->ref, head.parent_id, &known, err);
-	if (r < 0 || known)
+	if (r < 0 || has_layer(c->st, in->ref, in->parent))
 		return r;
-	r = row_exists(tx, in->ref, &taken, err);
-	if (r == 0)
-		r = next_id(tx, &head.id, err);
-	if (r < 0)
-		return r;
+	head.id = next_id(c->st);
 	cf_cleanup(cf_freep) char *name =
-		taken ? cf_asprintf("%s#%lld", in->ref, (long long)head.id) : cf_strdup(in->ref);
+		find(c->st, in->ref) ? cf_asprintf("%s#%lld", in->ref, (long long)head.id)
+				     : cf_strdup(in->ref);
 
 	c->flag = true;
 	return insert(tx, c, head, name, in->parent, in->labels, err);
@@ -331,17 +296,14 @@ static int do_take_up(struct cf_db_tx *tx, void *user, struct cf_err *err)
 	struct snap_record head = { .kind = SNAP_COMMITTED, .flags = SNAP_GUEST_PULL };
 	cf_cleanup(snap_labels_fini) struct snap_labels labels = { 0 };
 	char when[32];
-	bool exists;
-	int r = row_exists(tx, name, &exists, err);
 
-	if (r < 0 || exists)
-		return r;
+	if (find(c->st, name))
+		return 0;
 	now_text(when);
-	r = snap_labels_set(&labels, SNAP_LABEL_PROXY_MODE, "true", err);
+	int r = snap_labels_set(&labels, SNAP_LABEL_PROXY_MODE, "true", err);
 	if (r == 0)
 		r = snap_labels_set(&labels, SNAP_LABEL_TAKEN_UP, when, err);
-	if (r == 0)
-		r = next_id(tx, &head.id, err);
+	head.id = next_id(c->st);
 	c->flag = true;
 	return r < 0 ? r : insert(tx, c, head, name, "", &labels, err);
 }
@@ -362,8 +324,8 @@ int snap_store_take_up(struct snap_store *st, const char *name, bool *ret_is_new
 /* ---- commit ---- */
 
 /* The parent that a commit brings with it, where the active one had none. */
-static int rebase(struct cf_db_tx *tx, const struct snap_commit *in, struct snap_record *head,
-                  const char **parent, struct cf_err *err)
+static int rebase(const struct snap_store *st, const struct snap_commit *in,
+                  struct snap_record *head, const char **parent, struct cf_err *err)
 {
 	if (!in->parent || !in->parent[0] || cf_streq(in->parent, *parent))
 		return 0;
@@ -371,21 +333,15 @@ static int rebase(struct cf_db_tx *tx, const struct snap_commit *in, struct snap
 		return cf_fail(err, CF_INVALID_ARGUMENT, "snapshot %s has another parent already",
 		               in->key);
 	*parent = in->parent;
-	return parent_id(tx, in->parent, CF_FAILED_PRECONDITION, &head->parent_id, err);
+	return parent_id(st, in->parent, CF_FAILED_PRECONDITION, &head->parent_id, err);
 }
 
-static int check_commit(struct cf_db_tx *tx, const struct snap_commit *in,
+static int check_commit(const struct snap_store *st, const struct snap_commit *in,
                         const struct snap_record *key, struct cf_err *err)
 {
-	bool taken;
-
 	if (!key)
 		return cf_fail(err, CF_NOT_FOUND, "snapshot %s does not exist", in->key);
-	int r = row_exists(tx, in->name, &taken, err);
-
-	if (r < 0)
-		return r;
-	if (taken)
+	if (find(st, in->name))
 		return cf_fail(err, CF_ALREADY_EXISTS, "snapshot %s already exists", in->name);
 	if (key->kind != SNAP_ACTIVE)
 		return cf_fail(err, CF_FAILED_PRECONDITION, "snapshot %s is not active", in->key);
@@ -398,22 +354,22 @@ static int replace(struct cf_db_tx *tx, struct change *c, const struct snap_reco
 {
 	cf_cleanup(cf_buf_fini) struct cf_buf encoded = { 0 };
 
-	c->take_id = head->id;
 	c->put = make(*head, name, parent, labels, &encoded);
-	return row_update(tx, c->put, cf_buf_view(&encoded), err);
+	int r = snap_rows_replace(tx, c->put, cf_buf_view(&encoded), err);
+
+	return r < 0 ? r : pend(tx, c, err);
 }
 
 static int do_commit(struct cf_db_tx *tx, void *user, struct cf_err *err)
 {
 	struct change *c = user;
 	const struct snap_commit *in = c->in;
-	cf_cleanup(snap_record_unrefp) struct snap_record *key = NULL;
-	int r = row_get(tx, in->key, &key, err);
+	struct snap_record *key = find(c->st, in->key);
+	int r = check_commit(c->st, in, key, err);
 
-	if (r == 0)
-		r = check_commit(tx, in, key, err);
 	if (r < 0)
 		return r;
+	c->old = snap_record_ref(key);
 	const char *parent = key->parent;
 	struct snap_record head = {
 		.id = key->id,
@@ -426,7 +382,7 @@ static int do_commit(struct cf_db_tx *tx, void *user, struct cf_err *err)
 	};
 
 	head.updated_ns = head.created_ns;
-	r = rebase(tx, in, &head, &parent, err);
+	r = rebase(c->st, in, &head, &parent, err);
 	return r < 0 ? r : replace(tx, c, &head, in->name, parent, in->labels, err);
 }
 
@@ -440,39 +396,22 @@ int snap_store_commit(struct snap_store *st, const struct snap_commit *in, struc
 
 /* ---- remove ---- */
 
-static int has_children(struct cf_db_tx *tx, int64_t id, bool *ret, struct cf_err *err)
-{
-	cf_cleanup(cf_db_rows_fini) struct cf_db_rows rows = { 0 };
-	int r = cf_db_query(tx, &rows, err, "SELECT 1 FROM snapshot WHERE parent = ? LIMIT 1",
-	                    CF_DB_INT(id));
-
-	if (r == 0)
-		r = cf_db_next(&rows, err);
-	*ret = r == CF_DB_ROW;
-	return r < 0 ? r : 0;
-}
-
 static int do_remove(struct cf_db_tx *tx, void *user, struct cf_err *err)
 {
 	struct change *c = user;
 	const char *key = c->in;
-	cf_cleanup(snap_record_unrefp) struct snap_record *rec = NULL;
-	bool parented = false;
-	int r = row_get(tx, key, &rec, err);
+	struct snap_record *rec = find(c->st, key);
 
-	if (r < 0)
-		return r;
 	if (!rec)
 		return cf_fail(err, CF_NOT_FOUND, "snapshot %s does not exist", key);
-	r = has_children(tx, rec->id, &parented, err);
-	if (r < 0)
-		return r;
 	/* containerd's suite looks for the word "remove". */
-	if (parented)
+	if (has_children(c->st, rec->id))
 		return cf_fail(err, CF_FAILED_PRECONDITION,
 		               "cannot remove snapshot %s: another one has it as parent", key);
-	c->take_id = rec->id;
-	return cf_db_exec(tx, err, "DELETE FROM snapshot WHERE id = ?", CF_DB_INT(rec->id));
+	c->old = snap_record_ref(rec);
+	int r = snap_rows_delete(tx, rec->id, err);
+
+	return r < 0 ? r : pend(tx, c, err);
 }
 
 int snap_store_remove(struct snap_store *st, const char *key, struct snap_record **ret,
@@ -482,7 +421,7 @@ int snap_store_remove(struct snap_store *st, const char *key, struct snap_record
 	int r = cf_db_write_done(st->db, do_remove, apply, &c, err);
 
 	if (r == 0)
-		*ret = cf_take(&c.took);
+		*ret = cf_take(&c.old);
 	return r;
 }
 
@@ -539,19 +478,28 @@ static int do_update(struct cf_db_tx *tx, void *user, struct cf_err *err)
 {
 	struct change *c = user;
 	const struct update_in *in = c->in;
-	cf_cleanup(snap_record_unrefp) struct snap_record *rec = NULL;
 	cf_cleanup(snap_labels_fini) struct snap_labels labels = { 0 };
-	int r = row_get(tx, in->key, &rec, err);
+	struct snap_record *rec = find(c->st, in->key);
+
+	if (!rec)
+		return cf_fail(err, CF_NOT_FOUND, "snapshot %s does not exist", in->key);
+	int r = new_labels(in, rec, &labels, err);
 
 	if (r < 0)
 		return r;
-	if (!rec)
-		return cf_fail(err, CF_NOT_FOUND, "snapshot %s does not exist", in->key);
-	r = new_labels(in, rec, &labels, err);
-	if (r < 0)
-		return r;
-	rec->updated_ns = now_ns();
-	return replace(tx, c, rec, rec->name, rec->parent, &labels, err);
+	c->old = snap_record_ref(rec);
+	struct snap_record head = {
+		.id = rec->id,
+		.parent_id = rec->parent_id,
+		.kind = rec->kind,
+		.flags = rec->flags,
+		.created_ns = rec->created_ns,
+		.updated_ns = now_ns(),
+		.size = rec->size,
+		.inodes = rec->inodes,
+	};
+
+	return replace(tx, c, &head, rec->name, rec->parent, &labels, err);
 }
 
 int snap_store_update(struct snap_store *st, const char *key, const struct snap_labels *labels,
@@ -565,90 +513,6 @@ int snap_store_update(struct snap_store *st, const char *key, const struct snap_
 	if (r == 0)
 		*ret = cf_take(&c.put);
 	return r;
-}
-
-/* ---- taking over ---- */
-
-struct import_in {
-	struct snap_store *st;
-	const struct snap_store_import *rows;
-	struct snap_record **made;
-	size_t count;
-	int64_t last_id;
-};
-
-static int import_row(struct cf_db_tx *tx, struct import_in *in, size_t i, struct cf_err *err)
-{
-	const struct snap_store_import *row = &in->rows[i];
-	cf_cleanup(cf_buf_fini) struct cf_buf encoded = { 0 };
-
-	in->made[i] = make(row->head, row->name, row->parent, row->labels, &encoded);
-	int r = cf_buf_check(&encoded, "labels", err);
-
-	return r < 0 ? r : row_put(tx, in->made[i], cf_buf_view(&encoded), err);
-}
-
-static int do_import(struct cf_db_tx *tx, void *user, struct cf_err *err)
-{
-	struct import_in *in = user;
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < in->count; i++)
-		r = import_row(tx, in, i, err);
-	if (r == 0)
-		r = cf_db_exec(tx, err, "DELETE FROM sqlite_sequence WHERE name = 'snapshot'");
-	if (r == 0)
-		r = cf_db_exec(tx, err,
-		               "INSERT INTO sqlite_sequence(name, seq) VALUES('snapshot',"
-		               " max(?, (SELECT coalesce(max(id), 0) FROM snapshot)))",
-		               CF_DB_INT(in->last_id));
-	return r;
-}
-
-static void import_done(void *user, int r, const struct cf_err *err)
-{
-	struct import_in *in = user;
-
-	(void)err;
-	if (r < 0)
-		return;
-	pthread_rwlock_wrlock(&in->st->lock);
-	for (size_t i = 0; i < in->count; i++)
-		snap_index_add(in->st->index, snap_record_ref(in->made[i]));
-	pthread_rwlock_unlock(&in->st->lock);
-}
-
-int snap_store_import(struct snap_store *st, const struct snap_store_import *rows, size_t count,
-                      int64_t last_id, struct cf_err *err)
-{
-	struct import_in in = { .st = st,
-		                .rows = rows,
-		                .made = cf_zalloc_n(count + 1, sizeof(in.made[0])),
-		                .count = count,
-		                .last_id = last_id };
-	int r = cf_db_write_done(st->db, do_import, import_done, &in, err);
-
-	for (size_t i = 0; i < count; i++)
-		snap_record_unref(in.made[i]);
-	free(in.made);
-	return r;
-}
-
-static int never_used(struct cf_db_tx *tx, void *user, struct cf_err *err)
-{
-	cf_cleanup(cf_db_rows_fini) struct cf_db_rows rows = { 0 };
-	int r = cf_db_query(tx, &rows, err,
-	                    "SELECT 1 FROM sqlite_sequence WHERE name = 'snapshot'");
-
-	if (r == 0)
-		r = cf_db_next(&rows, err);
-	*(bool *)user = r == 0;
-	return r < 0 ? r : 0;
-}
-
-int snap_store_is_new(struct snap_store *st, bool *ret, struct cf_err *err)
-{
-	return cf_db_read(st->db, never_used, ret, err);
 }
 
 /* ---- reading ---- */
@@ -739,26 +603,18 @@ void snap_store_stats(struct snap_store *st, struct cf_db_stats *ret)
 static int load(struct cf_db_tx *tx, void *user, struct cf_err *err)
 {
 	struct snap_store *st = user;
-	cf_cleanup(cf_db_rows_fini) struct cf_db_rows rows = { 0 };
-	int r = cf_db_query(tx, &rows, err, ROW);
 
-	while (r == 0 && (r = cf_db_next(&rows, err)) == CF_DB_ROW) {
-		struct snap_record *rec = NULL;
-
-		r = record_of_row(&rows, &rec, err);
-		if (r == 0)
-			snap_index_add(st->index, rec);
-	}
-	return r;
+	return snap_rows_load(tx, st->index, &st->total, err);
 }
 
 int snap_store_open(const char *path, bool relaxed, struct snap_store **ret, struct cf_err *err)
 {
 	cf_cleanup(snap_store_closep) struct snap_store *st = cf_zalloc(sizeof(*st));
 	struct cf_db_opts opts = { .path = path,
-		                   .migrations = migrations,
-		                   .migration_count = CF_ARRAY_LEN(migrations),
-		                   .relaxed = relaxed };
+		                   .migrations = snap_rows_migrations,
+		                   .migration_count = snap_rows_migration_count,
+		                   .relaxed = relaxed,
+		                   .is_checked_by_caller = true };
 
 	pthread_rwlock_init(&st->lock, NULL);
 	st->index = snap_index_new();
