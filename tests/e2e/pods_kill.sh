@@ -9,8 +9,8 @@ running() { [ "$(cri_state "$1")" = 1 ]; }
 
 pod=$(pods_pod one coffer)
 cri_pull "$pods_registry/small:1" one >/dev/null
-new_container() { # NAME
-	cri_create "$pod" one "$1" "$pods_registry/small:1" 'command: "sh" command: "-c" command: "cat /hello; exec sleep 1000"'
+new_container() { # NAME [POD-NAME]
+	cri_create "$pod" "${2:-one}" "$1" "$pods_registry/small:1" 'command: "sh" command: "-c" command: "cat /hello; exec sleep 1000"'
 }
 a=$(new_container main)
 cri_start "$a"
@@ -49,6 +49,13 @@ for delay in 0.1 0.2 0.25 0.3 0.35 0.4; do
 	[ -z "$p" ] || { cri_pod_stop "$p"; cri_pod_remove "$p"; }
 done
 expect "shims were killed while they made pods ($killed times)" test "$killed" -gt 0
+# The next pod starts; it also takes away the socket that a "start" killed half-way left, of which
+# containerd knows nothing.
+pod=$(pods_pod last coffer)
+a=$(new_container last last)
+expect "the next pod's container starts" cri_start "$a"
+expect "and runs" stage_wait 20 log_has last "hello from one"
+pods_end "$pod"
 pods_nothing_left
 stage_close
 expect_eq "no process is left" "$(stage_pids)" ""

@@ -8,6 +8,7 @@
 #include "proto/containerd_bootstrap.pb-c.h"
 #include "proto/rpc.h"
 #include "vmm-glue/shim/bundle.h"
+#include "vmm-glue/shim/socket_lease.h"
 #include "vmm-glue/shim/vmm.h"
 
 #include <errno.h>
@@ -123,9 +124,12 @@ static int read_input(struct cf_buf *ret, struct cf_err *err)
 	return cf_read_all(STDIN_FILENO, BOOTSTRAP_INPUT_MAX, ret, err);
 }
 
-/* The daemon: this binary again, without an action, with the listener as its fd 3. */
+/*
+ * The daemon: this binary again, without an action, with the listener as its fd 3, and the lease, if
+ * there is one, as its fd 4.
+ */
 static int spawn_daemon(const struct shim_args *args, const char *group, const char *socket_path,
-                        int listener, struct cf_err *err)
+                        int listener, int lease, struct cf_err *err)
 {
 	cf_cleanup(cf_freep) char *self = vmm_self();
 	const char *argv[] = { self,
@@ -141,14 +145,14 @@ static int spawn_daemon(const struct shim_args *args, const char *group, const c
 		               socket_path,
 		               args->is_debug ? "-debug" : NULL,
 		               NULL };
-	int fds[] = { listener };
+	int fds[] = { listener, lease };
 	struct cf_proc_opts opts = {
 		.argv = argv,
 		.stdin_fd = -1,
 		.stdout_fd = -1,
 		.stderr_fd = -1,
 		.fds = fds,
-		.fd_count = 1,
+		.fd_count = lease < 0 ? 1 : 2,
 		.new_session = true,
 	};
 	cf_cleanup(cf_closep) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -190,6 +194,7 @@ static int start_in_bundle(const struct shim_args *args, const struct bootstrap_
 	cf_cleanup(cf_freep) char *path = NULL;
 	cf_cleanup(cf_freep) char *address = NULL;
 	cf_cleanup(cf_closep) int listener = -1;
+	cf_cleanup(cf_closep) int lease = -1;
 	struct cf_buf out = { 0 };
 	int r;
 
@@ -205,6 +210,8 @@ static int start_in_bundle(const struct shim_args *args, const struct bootstrap_
 	                          bundle->sandbox_id, &path, err);
 	if (r < 0)
 		return r;
+	socket_lease_sweep(SOCKET_LEASE_DIR);
+	lease = socket_lease_take(SOCKET_LEASE_DIR, path, NULL);
 	r = claim_socket(path, &listener, err);
 	if (r < 0)
 		return r;
@@ -212,7 +219,7 @@ static int start_in_bundle(const struct shim_args *args, const struct bootstrap_
 	if (r == 0) {
 		if (in->socket_dir && symlink(in->socket_dir, "s") < 0 && errno != EEXIST)
 			return cf_fail_errno(err, errno, "link to the socket directory");
-		r = spawn_daemon(args, bundle->sandbox_id, path, listener, err);
+		r = spawn_daemon(args, bundle->sandbox_id, path, listener, lease, err);
 		if (r < 0)
 			return r;
 	}

@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "vmm-glue/shim/socket_lease.h"
 
 #include <signal.h>
 #include <unistd.h>
@@ -76,8 +77,10 @@ void shim_end(struct shim *s)
 		return;
 	s->is_ending = true;
 	/* at once, so that a new pod of this name binds its own */
-	if (s->socket_path)
+	if (s->socket_path) {
 		(void)!unlink(s->socket_path);
+		socket_lease_drop(SOCKET_LEASE_DIR, s->socket_path);
+	}
 	if (s->sandbox)
 		sandbox_stop(s->sandbox, true, on_sandbox_gone, s);
 	else

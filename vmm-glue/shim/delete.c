@@ -6,6 +6,7 @@
 #include "vmm-glue/shim/bundle.h"
 #include "vmm-glue/shim/sandbox.h"
 #include "vmm-glue/shim/shim.h"
+#include "vmm-glue/shim/socket_lease.h"
 #include "vmm-glue/shim/state_file.h"
 
 #include <dirent.h>
@@ -150,6 +151,7 @@ int delete_run(const struct shim_args *args, struct cf_err *err)
 			return r;
 	}
 	unlink_socket(bundle);
+	socket_lease_sweep(SOCKET_LEASE_DIR);
 	unmount_rootfs(bundle);
 	remove_cgroups(args->id);
 	return answer(err);
