@@ -28,7 +28,7 @@ static const struct builtin builtins_never[] = {
 static const struct builtin *const tables[] = {
 	builtins_core, builtins_number, builtins_string, builtins_collection, builtins_object,
 	builtins_json, builtins_encode, builtins_regex,  builtins_time,       builtins_misc,
-	builtins_net,  builtins_digest, builtins_jwt,    builtins_never,
+	builtins_net,  builtins_digest, builtins_jwt,    builtins_jwt_verify, builtins_never,
 };
 
 const struct builtin *builtin_find(struct cf_view name)

@@ -73,5 +73,5 @@ bool base64_bytes(struct cf_view s, bool is_url, bool may_lack_padding, struct c
 /* One table per file of builtins, ended by a NULL name. */
 extern const struct builtin builtins_core[], builtins_number[], builtins_string[],
 	builtins_collection[], builtins_object[], builtins_json[], builtins_encode[],
-	builtins_jwt[], builtins_regex[], builtins_time[], builtins_misc[], builtins_net[],
-	builtins_digest[];
+	builtins_jwt[], builtins_jwt_verify[], builtins_regex[], builtins_time[], builtins_misc[],
+	builtins_net[], builtins_digest[];

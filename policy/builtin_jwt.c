@@ -1,18 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* io.jwt: tokens taken apart, and checked against a shared secret. */
-#include "base/crypto.h"
-#include "policy/builtin.h"
+#include "policy/jwt.h"
 
 #include <strings.h>
 
-#define JWT_NEST_MAX 8u /* tokens in tokens */
-
-struct jwt {
-	struct cf_view part[3]; /* as written */
-	struct cf_view signed_part;
-};
-
-static bool jwt_split(struct bcall *c, struct cf_view s, struct jwt *ret)
+bool jwt_split(struct bcall *c, struct cf_view s, struct jwt *ret)
 {
 	unsigned n = 0;
 	struct cf_view rest = s;
@@ -37,7 +29,7 @@ static bool jwt_split(struct bcall *c, struct cf_view s, struct jwt *ret)
 	return true;
 }
 
-static bool decode_part(struct bcall *c, struct cf_view part, const char *what, struct cf_buf *ret)
+bool jwt_bytes(struct bcall *c, struct cf_view part, const char *what, struct cf_buf *ret)
 {
 	size_t bad = 0;
 
@@ -49,12 +41,12 @@ static bool decode_part(struct bcall *c, struct cf_view part, const char *what, 
 	return false;
 }
 
-static const struct pv *json_part(struct bcall *c, struct cf_view part, const char *what)
+const struct pv *jwt_json(struct bcall *c, struct cf_view part, const char *what)
 {
 	struct cf_buf b = { 0 };
 	const struct pv *v = NULL;
 
-	if (decode_part(c, part, what, &b) &&
+	if (jwt_bytes(c, part, what, &b) &&
 	    pv_json_read(c->arena, cf_buf_view(&b), NULL, &v, NULL) < 0)
 		builtin_bad(c, "JWT %s is no JSON", what);
 	cf_buf_fini(&b);
@@ -66,7 +58,7 @@ static const struct pv *signature_hex(struct bcall *c, struct cf_view part)
 	struct cf_buf b = { 0 };
 	const struct pv *v = NULL;
 
-	if (decode_part(c, part, "signature", &b)) {
+	if (jwt_bytes(c, part, "signature", &b)) {
 		cf_cleanup(cf_freep) char *hex = cf_hex_dup(cf_buf_view(&b));
 
 		v = pv_cstr(c->arena, hex);
@@ -75,7 +67,7 @@ static const struct pv *signature_hex(struct bcall *c, struct cf_view part)
 	return v;
 }
 
-static bool is_nested(const struct pv *header)
+bool jwt_is_nested(const struct pv *header)
 {
 	const struct pv *cty = pv_obj_get_str(header, "cty");
 
@@ -94,11 +86,11 @@ static const struct pv *bi_decode(struct bcall *c, const struct pv *const *a)
 
 		if (!jwt_split(c, s, &t))
 			return NULL;
-		const struct pv *header = json_part(c, t.part[0], "header");
-		const struct pv *payload = header ? json_part(c, t.part[1], "payload") : NULL;
+		const struct pv *header = jwt_json(c, t.part[0], "header");
+		const struct pv *payload = header ? jwt_json(c, t.part[1], "payload") : NULL;
 		if (!payload)
 			return NULL;
-		if (is_nested(header) && payload->type == PV_STR) {
+		if (jwt_is_nested(header) && payload->type == PV_STR) {
 			s = pv_view(payload);
 			continue;
 		}
@@ -125,10 +117,10 @@ static const struct pv *verify_hs(struct bcall *c, const struct pv *const *a, en
 	if (!builtin_is_string(c, a, 1, &s) || !builtin_is_string(c, a, 2, &secret) ||
 	    !jwt_split(c, s, &t))
 		return NULL;
-	const struct pv *header = json_part(c, t.part[0], "header");
+	const struct pv *header = jwt_json(c, t.part[0], "header");
 	if (!header)
 		return NULL;
-	bool ok = decode_part(c, t.part[2], "signature", &sig);
+	bool ok = jwt_bytes(c, t.part[2], "signature", &sig);
 	if (ok) {
 		cf_hmac(alg, secret, t.signed_part, mac);
 		ok = cf_equal_ct(cf_view(mac, cf_hash_size(alg)), cf_buf_view(&sig));

@@ -149,6 +149,9 @@ void term_path_name(const struct term *t, char *out, size_t size);
 
 struct op_group *group_new(struct lower *l, struct loc loc);
 void group_done(struct lower *l, struct op_group *g); /* appends it to l->list */
+/* A literal without its "not"; calls in it come out in front, into the list at hand. */
+bool lower_positive(struct lower *l, const struct lit *lit, struct op_group *main);
+bool lower_negated(struct lower *l, const struct lit *lit);
 bool lower_literals(struct lower *l, const struct body *b);
 
 /* A closure of an op: its literals wait in .list until the order of the outer body is known. */

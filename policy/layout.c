@@ -18,6 +18,8 @@ enum part {
 	P_ZERO_DAY,
 	P_UNDER_YEARDAY,
 	P_ZERO_YEARDAY,
+	P_LONG_YEAR,
+	P_YEAR, /* dates end here */
 	P_HOUR,
 	P_HOUR12,
 	P_ZERO_HOUR12,
@@ -25,8 +27,6 @@ enum part {
 	P_ZERO_MINUTE,
 	P_SECOND,
 	P_ZERO_SECOND,
-	P_LONG_YEAR,
-	P_YEAR,
 	P_PM,
 	P_LOWER_PM,
 	P_ZONE,
@@ -155,81 +155,90 @@ static void write_fraction(struct pv_sb *b, struct cf_view form, bool trims, int
 	pv_sb_add(b, cf_view(text, n));
 }
 
-static void write_part(struct pv_sb *b, enum part part, struct cf_view form, const struct civil *c)
+/* Parts that are one number, or one word. */
+static bool write_date(struct pv_sb *b, enum part part, const struct civil *c)
 {
-	int hour12 = c->hour % 12 ? c->hour % 12 : 12;
-
 	switch (part) {
 	case P_LONG_MONTH:
 		pv_sb_str(b, months[c->month - 1]);
-		return;
+		return true;
 	case P_MONTH:
 		pv_sb_fmt(b, "%.3s", months[c->month - 1]);
-		return;
+		return true;
 	case P_NUM_MONTH:
-		pv_sb_fmt(b, "%d", c->month);
-		return;
 	case P_ZERO_MONTH:
-		pv_sb_fmt(b, "%02d", c->month);
-		return;
+		pv_sb_fmt(b, part == P_NUM_MONTH ? "%d" : "%02d", c->month);
+		return true;
 	case P_LONG_WEEKDAY:
 		pv_sb_str(b, weekdays[c->weekday]);
-		return;
+		return true;
 	case P_WEEKDAY:
 		pv_sb_fmt(b, "%.3s", weekdays[c->weekday]);
-		return;
+		return true;
 	case P_DAY:
 	case P_UNDER_DAY:
 	case P_ZERO_DAY:
 		pv_sb_fmt(b, part == P_DAY ? "%d" : part == P_UNDER_DAY ? "%2d" : "%02d", c->day);
-		return;
+		return true;
 	case P_UNDER_YEARDAY:
 	case P_ZERO_YEARDAY:
 		pv_sb_fmt(b, part == P_UNDER_YEARDAY ? "%3d" : "%03d", c->yearday);
-		return;
+		return true;
+	case P_LONG_YEAR:
+		pv_sb_fmt(b, "%04lld", (long long)c->year);
+		return true;
+	case P_YEAR:
+		pv_sb_fmt(b, "%02d", (int)(c->year % 100));
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool write_time(struct pv_sb *b, enum part part, const struct civil *c)
+{
+	int hour12 = c->hour % 12 ? c->hour % 12 : 12;
+	bool is_pm = c->hour >= 12;
+
+	switch (part) {
 	case P_HOUR:
 		pv_sb_fmt(b, "%02d", c->hour);
-		return;
+		return true;
 	case P_HOUR12:
 	case P_ZERO_HOUR12:
 		pv_sb_fmt(b, part == P_HOUR12 ? "%d" : "%02d", hour12);
-		return;
+		return true;
 	case P_MINUTE:
 	case P_ZERO_MINUTE:
 		pv_sb_fmt(b, part == P_MINUTE ? "%d" : "%02d", c->min);
-		return;
+		return true;
 	case P_SECOND:
 	case P_ZERO_SECOND:
 		pv_sb_fmt(b, part == P_SECOND ? "%d" : "%02d", c->sec);
-		return;
-	case P_LONG_YEAR:
-		pv_sb_fmt(b, "%04lld", (long long)c->year);
-		return;
-	case P_YEAR:
-		pv_sb_fmt(b, "%02d", (int)(c->year % 100));
-		return;
+		return true;
 	case P_PM:
+		pv_sb_str(b, is_pm ? "PM" : "AM");
+		return true;
 	case P_LOWER_PM:
-		pv_sb_str(b, part == P_PM ? (c->hour >= 12 ? "PM" : "AM")
-		                          : (c->hour >= 12 ? "pm" : "am"));
-		return;
-	case P_ZONE:
-		pv_sb_str(b, c->zone);
-		return;
-	case P_Z_OFFSET:
-	case P_OFFSET:
-		if (part == P_Z_OFFSET && !c->offset)
-			pv_sb_byte(b, 'Z');
-		else
-			write_offset(b, form, c->offset);
-		return;
-	case P_FRACTION:
-	case P_FRACTION_TRIM:
-		write_fraction(b, form, part == P_FRACTION_TRIM, c->nsec);
-		return;
-	case P_NONE:
-		return;
+		pv_sb_str(b, is_pm ? "pm" : "am");
+		return true;
+	default:
+		return false;
 	}
+}
+
+static void write_part(struct pv_sb *b, enum part part, struct cf_view form, const struct civil *c)
+{
+	if (write_date(b, part, c) || write_time(b, part, c))
+		return;
+	if (part == P_ZONE)
+		pv_sb_str(b, c->zone);
+	else if (part == P_Z_OFFSET && !c->offset)
+		pv_sb_byte(b, 'Z');
+	else if (part == P_Z_OFFSET || part == P_OFFSET)
+		write_offset(b, form, c->offset);
+	else if (part == P_FRACTION || part == P_FRACTION_TRIM)
+		write_fraction(b, form, part == P_FRACTION_TRIM, c->nsec);
 }
 
 void layout_format(struct pv_sb *b, struct cf_view layout, const struct civil *c)
@@ -352,18 +361,42 @@ static bool read_year2(struct reading *r)
 	return true;
 }
 
-static bool read_part(struct reading *r, enum part part, struct cf_view form)
+static bool read_pm(struct reading *r)
+{
+	static const char *const names[] = { "AM", "PM" };
+	int v = 0;
+	bool ok = read_name(r, names, 2, 0, &v);
+
+	r->has_pm = true;
+	r->is_pm = v == 1;
+	return ok;
+}
+
+static bool read_month_name(struct reading *r, bool is_long)
+{
+	int v = 0;
+	bool ok = read_name(r, months, 12, is_long ? 0 : 3, &v);
+
+	r->c->month = v + 1;
+	return ok;
+}
+
+static bool read_yearday(struct reading *r, bool is_padded)
+{
+	skip_blank(r);
+	r->has_yearday = true;
+	return read_num(r, is_padded ? 3 : 1, 3, &r->c->yearday) && r->c->yearday;
+}
+
+static bool read_date(struct reading *r, enum part part)
 {
 	struct civil *c = r->c;
 	int v = 0;
-	bool ok = true;
 
 	switch (part) {
 	case P_LONG_MONTH:
 	case P_MONTH:
-		ok = read_name(r, months, 12, part == P_MONTH ? 3 : 0, &v);
-		c->month = v + 1;
-		return ok;
+		return read_month_name(r, part == P_LONG_MONTH);
 	case P_NUM_MONTH:
 	case P_ZERO_MONTH:
 		return read_num(r, part == P_ZERO_MONTH ? 2 : 1, 2, &c->month) && c->month >= 1 &&
@@ -379,9 +412,24 @@ static bool read_part(struct reading *r, enum part part, struct cf_view form)
 		return read_num(r, part == P_ZERO_DAY ? 2 : 1, 2, &c->day);
 	case P_UNDER_YEARDAY:
 	case P_ZERO_YEARDAY:
-		skip_blank(r);
-		r->has_yearday = true;
-		return read_num(r, part == P_ZERO_YEARDAY ? 3 : 1, 3, &c->yearday) && c->yearday;
+		return read_yearday(r, part == P_ZERO_YEARDAY);
+	case P_LONG_YEAR:
+		if (!read_num(r, 4, 4, &v))
+			return false;
+		c->year = v;
+		return true;
+	case P_YEAR:
+		return read_year2(r);
+	default:
+		return false;
+	}
+}
+
+static bool read_time(struct reading *r, enum part part, struct cf_view form)
+{
+	struct civil *c = r->c;
+
+	switch (part) {
 	case P_HOUR:
 		return read_num(r, 2, 2, &c->hour) && c->hour < 24;
 	case P_HOUR12:
@@ -393,21 +441,9 @@ static bool read_part(struct reading *r, enum part part, struct cf_view form)
 	case P_SECOND:
 	case P_ZERO_SECOND:
 		return read_num(r, part == P_ZERO_SECOND ? 2 : 1, 2, &c->sec) && c->sec < 60;
-	case P_LONG_YEAR:
-		ok = read_num(r, 4, 4, &v);
-		c->year = v;
-		return ok;
-	case P_YEAR:
-		return read_year2(r);
 	case P_PM:
-	case P_LOWER_PM: {
-		static const char *const names[] = { "AM", "PM" };
-
-		r->has_pm = true;
-		ok = read_name(r, names, 2, 0, &v);
-		r->is_pm = v == 1;
-		return ok;
-	}
+	case P_LOWER_PM:
+		return read_pm(r);
 	case P_ZONE:
 		return read_zone(r);
 	case P_Z_OFFSET:
@@ -417,10 +453,14 @@ static bool read_part(struct reading *r, enum part part, struct cf_view form)
 		return read_fraction(r, form.size - 1);
 	case P_FRACTION_TRIM:
 		return read_fraction(r, 0);
-	case P_NONE:
-		break;
+	default:
+		return false;
 	}
-	return false;
+}
+
+static bool read_part(struct reading *r, enum part part, struct cf_view form)
+{
+	return part <= P_YEAR ? read_date(r, part) : read_time(r, part, form);
 }
 
 static bool is_date(const struct reading *r)

@@ -304,7 +304,7 @@ static bool lower_branch(struct lower *l, struct op *op, const struct body *b)
 }
 
 /* What a literal is without "not" and "with"; ops that take its operands out go to l->out. */
-static bool lower_positive(struct lower *l, const struct lit *lit, struct op_group *main)
+bool lower_positive(struct lower *l, const struct lit *lit, struct op_group *main)
 {
 	struct operand a, b;
 	struct op *op;
@@ -333,64 +333,6 @@ static bool lower_positive(struct lower *l, const struct lit *lit, struct op_gro
 		return lower_branch(l, op, lit->body) && lower_branch(l, op, lit->body2);
 	}
 	return false;
-}
-
-/* ---- not ---- */
-
-/* What was taken out in front of a negation may be missing, and fails the body then: say so. */
-static void warn_about_front(struct lower *l, const struct lit *lit, const struct op_group *g)
-{
-	for (uint32_t i = 0; i < g->count; i++)
-		if (g->ops[i]->kind == OP_REF && g->ops[i]->base == BASE_INPUT) {
-			compile_warning(l->c, l->module, lit->loc,
-			                "`not` here fails the rule when an operand in input is "
-			                "missing; bind it first, or import future.keywords.not");
-			return;
-		}
-}
-
-static bool lower_negated(struct lower *l, const struct lit *lit)
-{
-	struct op *op = lower_op(l, OP_NOT, lit->loc);
-	struct op_group *front = group_new(l, lit->loc), *saved = l->out;
-	struct op_group *main = group_new(l, lit->loc), *recorder = l->recorder;
-	uint32_t recorder_first = l->recorder_first;
-	struct closure_state st;
-	bool all_inside = l->module && l->module->has_future_not, ok;
-
-	if (!recorder) {
-		l->recorder = front;
-		l->recorder_first = l->slot_count;
-	}
-	struct closure *k = closure_open(l, op, &st);
-	if (all_inside) {
-		l->out = main;
-		if (lit->kind == LIT_BODY) {
-			scope_push(l);
-			scope_collect_body(l, lit->body);
-			scope_settle(l);
-			ok = lower_literals(l, lit->body);
-			scope_pop(l);
-		} else {
-			ok = lower_positive(l, lit, main);
-		}
-	} else {
-		struct op_list *inner = l->list;
-
-		l->list = st.list;
-		l->out = front;
-		ok = lower_positive(l, lit, main);
-		l->list = inner;
-	}
-	group_done(l, main);
-	closure_close(l, op, k, &st);
-	l->recorder = recorder;
-	l->recorder_first = recorder_first;
-	warn_about_front(l, lit, front);
-	lower_emit(l, front, op);
-	group_done(l, front);
-	l->out = saved;
-	return ok;
 }
 
 /* ---- with ---- */

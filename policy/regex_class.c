@@ -98,68 +98,78 @@ static void add_all(struct re_set *s, struct re_set *from, bool negated)
 		re_set_add(s, from->ranges[i][0], from->ranges[i][1]);
 }
 
+/* The commonest scripts. */
+static const struct {
+	const char *name;
+	uint32_t ranges[12][2];
+} scripts[] = {
+	{ "Latin",
+	  { { 'A', 'Z' },
+	    { 'a', 'z' },
+	    { 0xaa, 0xaa },
+	    { 0xba, 0xba },
+	    { 0xc0, 0xd6 },
+	    { 0xd8, 0xf6 },
+	    { 0xf8, 0x2b8 },
+	    { 0x1e00, 0x1eff },
+	    { 0x2c60, 0x2c7f },
+	    { 0xa722, 0xa787 },
+	    { 0xff21, 0xff3a },
+	    { 0xff41, 0xff5a } } },
+	{ "Greek",
+	  { { 0x370, 0x373 },
+	    { 0x375, 0x377 },
+	    { 0x37a, 0x37d },
+	    { 0x37f, 0x37f },
+	    { 0x384, 0x384 },
+	    { 0x386, 0x386 },
+	    { 0x388, 0x3e1 },
+	    { 0x3f0, 0x3ff },
+	    { 0x1f00, 0x1ffe },
+	    { 0x2126, 0x2126 } } },
+	{ "Cyrillic",
+	  { { 0x400, 0x484 },
+	    { 0x487, 0x52f },
+	    { 0x1c80, 0x1c88 },
+	    { 0x2de0, 0x2dff },
+	    { 0xa640, 0xa69f } } },
+	{ "Han",
+	  { { 0x2e80, 0x2fd5 },
+	    { 0x3005, 0x3005 },
+	    { 0x3007, 0x3007 },
+	    { 0x3021, 0x3029 },
+	    { 0x3038, 0x303b },
+	    { 0x3400, 0x4dbf },
+	    { 0x4e00, 0x9fff },
+	    { 0xf900, 0xfad9 },
+	    { 0x20000, 0x323af } } },
+	{ "Hebrew", { { 0x591, 0x5f4 }, { 0xfb1d, 0xfb4f } } },
+	{ "Arabic",
+	  { { 0x600, 0x604 },
+	    { 0x606, 0x60b },
+	    { 0x60d, 0x61a },
+	    { 0x61c, 0x61e },
+	    { 0x620, 0x63f },
+	    { 0x641, 0x64a },
+	    { 0x656, 0x66f },
+	    { 0x671, 0x6dc },
+	    { 0x6de, 0x6ff },
+	    { 0x750, 0x77f } } },
+	{ "Hiragana", { { 0x3041, 0x3096 }, { 0x309d, 0x309f } } },
+	{ "Katakana", { { 0x30a1, 0x30fa }, { 0x30fd, 0x30ff }, { 0x31f0, 0x31ff } } },
+};
+
+static void add_script(struct re_set *s, const char *name)
+{
+	for (size_t i = 0; i < CF_ARRAY_LEN(scripts); i++)
+		for (size_t k = 0; !strcmp(scripts[i].name, name) && k < 12; k++)
+			if (scripts[i].ranges[k][1])
+				re_set_add(s, scripts[i].ranges[k][0], scripts[i].ranges[k][1]);
+}
+
 /* General categories by one or two letters, and the commonest scripts. */
 bool re_set_named(struct re_set *s, struct cf_view name, bool negated)
 {
-	static const struct {
-		const char *name;
-		uint32_t ranges[12][2];
-	} scripts[] = {
-		{ "Latin",
-		  { { 'A', 'Z' },
-		    { 'a', 'z' },
-		    { 0xaa, 0xaa },
-		    { 0xba, 0xba },
-		    { 0xc0, 0xd6 },
-		    { 0xd8, 0xf6 },
-		    { 0xf8, 0x2b8 },
-		    { 0x1e00, 0x1eff },
-		    { 0x2c60, 0x2c7f },
-		    { 0xa722, 0xa787 },
-		    { 0xff21, 0xff3a },
-		    { 0xff41, 0xff5a } } },
-		{ "Greek",
-		  { { 0x370, 0x373 },
-		    { 0x375, 0x377 },
-		    { 0x37a, 0x37d },
-		    { 0x37f, 0x37f },
-		    { 0x384, 0x384 },
-		    { 0x386, 0x386 },
-		    { 0x388, 0x3e1 },
-		    { 0x3f0, 0x3ff },
-		    { 0x1f00, 0x1ffe },
-		    { 0x2126, 0x2126 } } },
-		{ "Cyrillic",
-		  { { 0x400, 0x484 },
-		    { 0x487, 0x52f },
-		    { 0x1c80, 0x1c88 },
-		    { 0x2de0, 0x2dff },
-		    { 0xa640, 0xa69f } } },
-		{ "Han",
-		  { { 0x2e80, 0x2fd5 },
-		    { 0x3005, 0x3005 },
-		    { 0x3007, 0x3007 },
-		    { 0x3021, 0x3029 },
-		    { 0x3038, 0x303b },
-		    { 0x3400, 0x4dbf },
-		    { 0x4e00, 0x9fff },
-		    { 0xf900, 0xfad9 },
-		    { 0x20000, 0x323af } } },
-		{ "Hebrew", { { 0x591, 0x5f4 }, { 0xfb1d, 0xfb4f } } },
-		{ "Arabic",
-		  { { 0x600, 0x604 },
-		    { 0x606, 0x60b },
-		    { 0x60d, 0x61a },
-		    { 0x61c, 0x61e },
-		    { 0x620, 0x63f },
-		    { 0x641, 0x64a },
-		    { 0x656, 0x66f },
-		    { 0x671, 0x6dc },
-		    { 0x6de, 0x6ff },
-		    { 0x750, 0x77f } } },
-		{ "Hiragana", { { 0x3041, 0x3096 }, { 0x309d, 0x309f } } },
-		{ "Katakana", { { 0x30a1, 0x30fa }, { 0x30fd, 0x30ff }, { 0x31f0, 0x31ff } } },
-	};
 	struct re_set found = { .arena = s->arena };
 	char text[16] = { 0 };
 	size_t n = 0;
@@ -173,11 +183,7 @@ bool re_set_named(struct re_set *s, struct cf_view name, bool negated)
 	for (size_t k = 0; (r = unicode_category(text, k, &n)); k++)
 		for (size_t i = 0; i < n; i++)
 			re_set_add(&found, r[i].lo, r[i].hi);
-	for (size_t i = 0; i < CF_ARRAY_LEN(scripts); i++)
-		for (size_t k = 0; strcmp(scripts[i].name, text) == 0 && k < 12; k++)
-			if (scripts[i].ranges[k][1])
-				re_set_add(&found, scripts[i].ranges[k][0],
-				           scripts[i].ranges[k][1]);
+	add_script(&found, text);
 	if (!found.count)
 		return false;
 	add_all(s, &found, negated);

@@ -25,7 +25,6 @@ struct snap_config {
 	char *root, *address, *helper, *file;
 	enum snap_mode mode;
 	bool is_minimal, is_volatile, is_sync_remove, is_relaxed, is_strict;
-	bool has_no_import; /* a nydus root is not taken over */
 	enum cf_log_level level;
 	bool has_level, has_driver;
 	uid_t uid; /* owner of the socket, let in beside root and ourselves */

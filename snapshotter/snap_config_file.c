@@ -42,7 +42,6 @@ static const struct taken {
 	{ "metadata", KEY_METADATA, 0, false },
 	{ "durability", KEY_DURABILITY, 0, false },
 	{ "resurrect", KEY_BOOL, AT(is_strict), true },
-	{ "import", KEY_BOOL, AT(has_no_import), true },
 #undef AT
 };
 

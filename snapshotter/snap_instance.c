@@ -2,6 +2,8 @@
 #include "snapshotter/snap_instance.h"
 
 #include "base/fd.h"
+#include "base/log.h"
+#include "snapshotter/snap_import.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -24,6 +26,24 @@ static int take_lock(struct snap_instance *in, const char *root, struct cf_err *
 	return 0;
 }
 
+/* Before the directories are reconciled with the records: they are the other snapshotter's. */
+static int take_over(const struct snap_config_instance *ci, struct snap_store *st,
+                     struct cf_err *err)
+{
+	struct snap_imported done;
+	int r = snap_import(ci->root, ci->mode, st, &done, err);
+
+	if (r == -CF_UNAVAILABLE)
+		return cf_wrap(err, r, "stop nydus-snapshotter first");
+	if (r < 0)
+		return cf_wrap(err, r, "cannot take over nydus-snapshotter's state");
+	if (done.records)
+		cf_log_info("took over nydus-snapshotter's state", CF_F_STR("root", ci->root),
+		            CF_F_UINT("snapshots", done.records),
+		            CF_F_UINT("without_parent", done.orphans));
+	return 0;
+}
+
 static int open_state(const struct snap_config *c, const struct snap_config_instance *ci,
                       struct snap_instance *in, struct cf_err *err)
 {
@@ -31,6 +51,8 @@ static int open_state(const struct snap_config *c, const struct snap_config_inst
 	struct snap_service *s = &in->service;
 	int r = snap_store_open(db, c->is_relaxed, &s->store, err);
 
+	if (r == 0)
+		r = take_over(ci, s->store, err);
 	if (r == 0)
 		r = snap_dirs_open(ci->root, s->store, &s->dirs, err);
 	if (r == 0) {

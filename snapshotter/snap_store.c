@@ -515,6 +515,90 @@ int snap_store_update(struct snap_store *st, const char *key, const struct snap_
 	return r;
 }
 
+/* ---- taking over ---- */
+
+struct import_in {
+	struct snap_store *st;
+	const struct snap_store_import *rows;
+	struct snap_record **made;
+	size_t count;
+	int64_t last_id;
+};
+
+static int import_row(struct cf_db_tx *tx, struct import_in *in, size_t i, struct cf_err *err)
+{
+	const struct snap_store_import *row = &in->rows[i];
+	cf_cleanup(cf_buf_fini) struct cf_buf encoded = { 0 };
+
+	in->made[i] = make(row->head, row->name, row->parent, row->labels, &encoded);
+	int r = cf_buf_check(&encoded, "labels", err);
+
+	return r < 0 ? r : row_put(tx, in->made[i], cf_buf_view(&encoded), err);
+}
+
+static int do_import(struct cf_db_tx *tx, void *user, struct cf_err *err)
+{
+	struct import_in *in = user;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < in->count; i++)
+		r = import_row(tx, in, i, err);
+	if (r == 0)
+		r = cf_db_exec(tx, err, "DELETE FROM sqlite_sequence WHERE name = 'snapshot'");
+	if (r == 0)
+		r = cf_db_exec(tx, err,
+		               "INSERT INTO sqlite_sequence(name, seq) VALUES('snapshot',"
+		               " max(?, (SELECT coalesce(max(id), 0) FROM snapshot)))",
+		               CF_DB_INT(in->last_id));
+	return r;
+}
+
+static void import_done(void *user, int r, const struct cf_err *err)
+{
+	struct import_in *in = user;
+
+	(void)err;
+	if (r < 0)
+		return;
+	pthread_rwlock_wrlock(&in->st->lock);
+	for (size_t i = 0; i < in->count; i++)
+		snap_index_add(in->st->index, snap_record_ref(in->made[i]));
+	pthread_rwlock_unlock(&in->st->lock);
+}
+
+int snap_store_import(struct snap_store *st, const struct snap_store_import *rows, size_t count,
+                      int64_t last_id, struct cf_err *err)
+{
+	struct import_in in = { .st = st,
+		                .rows = rows,
+		                .made = cf_zalloc_n(count + 1, sizeof(in.made[0])),
+		                .count = count,
+		                .last_id = last_id };
+	int r = cf_db_write_done(st->db, do_import, import_done, &in, err);
+
+	for (size_t i = 0; i < count; i++)
+		snap_record_unref(in.made[i]);
+	free(in.made);
+	return r;
+}
+
+static int never_used(struct cf_db_tx *tx, void *user, struct cf_err *err)
+{
+	cf_cleanup(cf_db_rows_fini) struct cf_db_rows rows = { 0 };
+	int r = cf_db_query(tx, &rows, err,
+	                    "SELECT 1 FROM sqlite_sequence WHERE name = 'snapshot'");
+
+	if (r == 0)
+		r = cf_db_next(&rows, err);
+	*(bool *)user = r == 0;
+	return r < 0 ? r : 0;
+}
+
+int snap_store_is_new(struct snap_store *st, bool *ret, struct cf_err *err)
+{
+	return cf_db_read(st->db, never_used, ret, err);
+}
+
 /* ---- reading ---- */
 
 struct snap_record *snap_store_get(struct snap_store *st, const char *name)

@@ -140,3 +140,19 @@ cf_must_use int snap_store_remove(struct snap_store *st, const char *key, struct
 cf_must_use int snap_store_update(struct snap_store *st, const char *key,
                                   const struct snap_labels *labels, char *const *paths,
                                   size_t path_count, struct snap_record **ret, struct cf_err *err);
+
+/* ---- taking over another snapshotter's records ---- */
+
+struct snap_store_import {
+	struct snap_record head; /* numbers, kind and flags; name and labels are those below */
+	const char *name, *parent;
+	const struct snap_labels *labels;
+};
+/* Whether nothing was ever stored here. */
+cf_must_use int snap_store_is_new(struct snap_store *st, bool *ret, struct cf_err *err);
+/*
+ * All of @rows or none, into a store that is new; parents stand before their children. Ids go on
+ * above @last_id. -CF_ALREADY_EXISTS: two of one name or id.
+ */
+cf_must_use int snap_store_import(struct snap_store *st, const struct snap_store_import *rows,
+                                  size_t count, int64_t last_id, struct cf_err *err);

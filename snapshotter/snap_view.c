@@ -207,7 +207,6 @@ void snap_view_config(struct cf_jw *w, const struct snap_config *c, const char *
 	cf_jw_kstr(w, "metadata", c->is_minimal ? "minimal" : "full");
 	cf_jw_kstr(w, "durability", c->is_relaxed ? "relaxed" : "strict");
 	cf_jw_kbool(w, "resurrect", !c->is_strict);
-	cf_jw_kbool(w, "import", !c->has_no_import);
 	cf_jw_kbool(w, "sync_remove", c->is_sync_remove);
 	cf_jw_kbool(w, "enable_overlayfs_volatile", c->is_volatile);
 	cf_jw_key(w, "instances");

@@ -7,7 +7,7 @@ e2e_root
 e2e_need qemu-system-x86_64 docker-registry skopeo umoci busybox ip
 pods_guest_image
 e2e_stage pod-run
-pods_dir=$e2e_dir pods_registry=$stage_ip:5454 pods_driver=qemu
+pods_dir=$e2e_dir pods_run=$e2e_dir/s pods_registry=$stage_ip:5454 pods_driver=qemu
 peer_registry "$pods_dir/registry" 5454
 mkdir -p "$pods_dir/ca" && cp "$pods_dir/registry/tls/ca.pem" "$pods_dir/ca/ca.crt"
 pods_images
