@@ -523,7 +523,26 @@ struct import_in {
 	struct snap_record **made;
 	size_t count;
 	int64_t last_id;
+	struct snap_index *seen;
+	struct snap_rows_total total;
 };
+
+/* @seen: the rows before this one. What does not fit would keep the store from being opened again. */
+static int check_import(struct snap_index *seen, struct snap_record *rec, struct cf_err *err)
+{
+	const struct snap_record *parent =
+		rec->parent_id ? snap_index_get_id(seen, rec->parent_id) : NULL;
+
+	if (rec->parent_id && (!parent || parent->kind != SNAP_COMMITTED))
+		return cf_fail(err, CF_INVALID_ARGUMENT,
+		               "snapshot %s: its parent is not a committed one before it",
+		               rec->name);
+	if (snap_index_get_id(seen, rec->id) || !snap_index_try_add(seen, rec))
+		return cf_fail(err, CF_ALREADY_EXISTS, "snapshot %s: there are two of it",
+		               rec->name);
+	snap_record_ref(rec);
+	return 0;
+}
 
 static int import_row(struct cf_db_tx *tx, struct import_in *in, size_t i, struct cf_err *err)
 {
@@ -533,24 +552,31 @@ static int import_row(struct cf_db_tx *tx, struct import_in *in, size_t i, struc
 	in->made[i] = make(row->head, row->name, row->parent, row->labels, &encoded);
 	int r = cf_buf_check(&encoded, "labels", err);
 
-	return r < 0 ? r : row_put(tx, in->made[i], cf_buf_view(&encoded), err);
+	if (r == 0)
+		r = check_import(in->seen, in->made[i], err);
+	if (r < 0)
+		return r;
+	in->total.count++;
+	in->total.sum ^= in->made[i]->sum;
+	if (in->total.next <= in->made[i]->id)
+		in->total.next = in->made[i]->id + 1;
+	return snap_rows_insert(tx, in->made[i], cf_buf_view(&encoded), err);
 }
 
 static int do_import(struct cf_db_tx *tx, void *user, struct cf_err *err)
 {
 	struct import_in *in = user;
+	struct snap_store *st = in->st;
 	int r = 0;
 
+	if (st->total.count || st->pending_count)
+		return cf_fail(err, CF_FAILED_PRECONDITION, "the store is not new");
+	in->total = st->total;
+	if (in->total.next <= in->last_id)
+		in->total.next = in->last_id + 1;
 	for (size_t i = 0; r == 0 && i < in->count; i++)
 		r = import_row(tx, in, i, err);
-	if (r == 0)
-		r = cf_db_exec(tx, err, "DELETE FROM sqlite_sequence WHERE name = 'snapshot'");
-	if (r == 0)
-		r = cf_db_exec(tx, err,
-		               "INSERT INTO sqlite_sequence(name, seq) VALUES('snapshot',"
-		               " max(?, (SELECT coalesce(max(id), 0) FROM snapshot)))",
-		               CF_DB_INT(in->last_id));
-	return r;
+	return r < 0 ? r : snap_rows_put_total(tx, &in->total, err);
 }
 
 static void import_done(void *user, int r, const struct cf_err *err)
@@ -560,6 +586,7 @@ static void import_done(void *user, int r, const struct cf_err *err)
 	(void)err;
 	if (r < 0)
 		return;
+	in->st->total = in->total;
 	pthread_rwlock_wrlock(&in->st->lock);
 	for (size_t i = 0; i < in->count; i++)
 		snap_index_add(in->st->index, snap_record_ref(in->made[i]));
@@ -573,20 +600,21 @@ int snap_store_import(struct snap_store *st, const struct snap_store_import *row
 		                .rows = rows,
 		                .made = cf_zalloc_n(count + 1, sizeof(in.made[0])),
 		                .count = count,
-		                .last_id = last_id };
+		                .last_id = last_id,
+		                .seen = snap_index_new() };
 	int r = cf_db_write_done(st->db, do_import, import_done, &in, err);
 
 	for (size_t i = 0; i < count; i++)
 		snap_record_unref(in.made[i]);
 	free(in.made);
+	snap_index_free(in.seen);
 	return r;
 }
 
 static int never_used(struct cf_db_tx *tx, void *user, struct cf_err *err)
 {
 	cf_cleanup(cf_db_rows_fini) struct cf_db_rows rows = { 0 };
-	int r = cf_db_query(tx, &rows, err,
-	                    "SELECT 1 FROM sqlite_sequence WHERE name = 'snapshot'");
+	int r = cf_db_query(tx, &rows, err, "SELECT 1 FROM total WHERE next > 1 OR count > 0");
 
 	if (r == 0)
 		r = cf_db_next(&rows, err);
