@@ -4,6 +4,7 @@
 #include "erofs/layer_worker.h"
 #include "proto/rpc_grpc.h"
 #include "snapshotter/snap_control.h"
+#include "snapshotter/snap_fsck.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -259,6 +260,8 @@ int main(int argc, char **argv)
 	cf_helper_main(argc, argv, layer_helpers, layer_helper_count);
 	cf_log_init("coffer-snapshotter");
 	signal(SIGPIPE, SIG_IGN);
+	if (argc > 1 && cf_streq(argv[1], "fsck"))
+		return snap_fsck_main(argc - 1, argv + 1);
 	int r = snap_config_read(argc, argv, &d.config, &err);
 
 	if (r == SNAP_CONFIG_DONE)

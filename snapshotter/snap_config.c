@@ -9,6 +9,7 @@
 
 static const char usage_text[] =
 	"Usage: coffer-snapshotter [OPTION]...\n"
+	"       coffer-snapshotter fsck --containerd-meta FILE [OPTION]...   (fsck --help)\n"
 	"Serve containerd's snapshot API so that no image layer is fetched or unpacked on this "
 	"host:\n"
 	"the guest pulls the image itself.\n"

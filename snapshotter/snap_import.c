@@ -133,7 +133,8 @@ int snap_import_read(struct bolt *db, struct snap_import_rows *ret, struct cf_er
 		r = bolt_each(&snapshots, take_row, &rows, err);
 	if (r < 0)
 		return r;
-	qsort(rows.items, rows.count, sizeof(rows.items[0]), by_id);
+	if (rows.count)
+		qsort(rows.items, rows.count, sizeof(rows.items[0]), by_id);
 	for (size_t i = 1; i < rows.count; i++)
 		if (rows.items[i].id == rows.items[i - 1].id)
 			return cf_fail(err, CF_DATA_LOSS, "two snapshots with the id %lld",

@@ -4,6 +4,7 @@
  * A database file that another program left. The checksums of both meta pages are made right first,
  * or nothing behind them would be reached.
  */
+#include "snapshotter/snap_fsck.h"
 #include "snapshotter/snap_import.h"
 
 #define META_SUM 72u /* bytes in front of the checksum in a meta page, with the page's header */
@@ -23,6 +24,7 @@ static void mend(uint8_t *page)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	cf_cleanup(snap_import_rows_fini) struct snap_import_rows rows = { 0 };
+	cf_cleanup(snap_fsck_rows_fini) struct snap_fsck_rows known = { 0 };
 	struct bolt db;
 	struct cf_err err;
 
@@ -37,5 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			mend(copy + at);
 	if (bolt_open(cf_view(copy, size), &db, &err) == 0)
 		(void)!snap_import_read(&db, &rows, &err);
+	if (bolt_open(cf_view(copy, size), &db, &err) == 0)
+		(void)!snap_fsck_read(&db, "nydus", &known, &err);
 	return 0;
 }

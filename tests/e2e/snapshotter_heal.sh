@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# The snapshotter loses its state while containerd keeps its own: wiped under running pods, and again
+# over a reboot. The next pod starts, the running one goes on and ends cleanly, nobody repairs anything.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib_pods.sh"
+pods_open none 5457
+
+metric() { curl -s --unix-socket "$pods_dir/system.sock" http://x/metrics | sed -n "s/^$1 //p"; }
+pod_with() { # NAME: a pod and a container that runs
+	local p c
+	p=$(pods_pod "$1" coffer) && [ -n "$p" ] || return 1
+	c=$(cri_create "$p" "$1" main "$pods_registry/small:1" 'command: "sh" command: "-c" command: "cat /hello; exec sleep 1000"') || return 1
+	cri_start "$c" >/dev/null && printf '%s %s\n' "$p" "$c"
+}
+runs() { test "$(cri_state "$1")" = 1; }
+
+cri_pod_config pull "$pods_dir/podlog" "" >"$stage_dir/run/pod-pull.txt"
+cri_pull "$pods_registry/small:1" pull >/dev/null
+read -r pod1 c1 <<<"$(pod_with first)"
+expect "a pod runs" runs "$c1"
+known=$(pods_snapshots_listed | grep -c Committed)
+
+# ---- wiped under a running pod
+stage_stop snapshotter KILL
+rm -rf "$pods_dir/snap" "$pods_dir/snap.sock" "$pods_dir/system.sock"
+pods_snapshotter_again
+read -r pod2 c2 <<<"$(pod_with second)"
+expect "a new pod of the same image starts" runs "$c2"
+expect "layers were taken up again" test "$(metric coffer_resurrected_total)" -ge 1
+expect "the old pod still runs" runs "$c1"
+out=$(cri_exec "$c1" cat /hello)
+expect "with its content" grep -q "hello from one" <<<"$out"
+expect "an image that is known pulls again" cri_pull "$pods_registry/small:1" pull
+expect "the old pod stops" cri_stop "$c1"
+expect "and is removed" cri_remove "$c1"
+expect "pod and all" pods_end "$pod1"
+
+# ---- reboot: both are gone, so is /run, and the state directory was lost with its disk
+expect "the second stops too" cri_stop "$c2"
+cri_remove "$c2" && pods_end "$pod2"
+stage_stop containerd KILL
+stage_stop snapshotter KILL
+rm -rf "$pods_dir/snap" "$pods_dir/snap.sock" "$pods_dir/system.sock" "$pods_ctd/state"
+pods_snapshotter
+pods_containerd_again
+expect "containerd finds the snapshotter" stage_wait 10 pods_snapshots_listed
+read -r pod3 c3 <<<"$(pod_with third)"
+expect "after the reboot a pod starts" runs "$c3"
+expect "as many layers as before are known to containerd" test "$(pods_snapshots_listed | grep -c Committed)" -ge "$known"
+expect_eq "no layer byte on the host" "$(find "$pods_dir/snap" -type f -size +200k ! -name '*.sqlite*' | wc -l)" 0
+
+# ---- the same offline: what containerd knows is put back before anybody asks
+cri_stop "$c3" && cri_remove "$c3" && pods_end "$pod3"
+stage_stop containerd
+expect_not "fsck refuses while the snapshotter runs" "$COFFER_BIN/coffer-snapshotter" fsck \
+	--containerd-meta "$pods_ctd/root/io.containerd.metadata.v1.bolt/meta.db" --state-dir "$pods_dir/snap" 2>/dev/null
+stage_stop snapshotter
+rm -rf "$pods_dir/snap"
+fsck() { "$COFFER_BIN/coffer-snapshotter" fsck --containerd-meta "$pods_ctd/root/io.containerd.metadata.v1.bolt/meta.db" --state-dir "$pods_dir/snap" "$@"; }
+expect_not "fsck sees what is missing" fsck
+expect "fsck puts it back" fsck --repair
+expect "and then they agree" fsck
+pods_snapshotter
+pods_containerd_again
+expect "containerd finds the snapshotter" stage_wait 10 pods_snapshots_listed
+read -r pod4 c4 <<<"$(pod_with fourth)"
+expect "a pod starts" runs "$c4"
+expect_eq "nothing had to be taken up" "$(metric coffer_resurrected_total)" 0
+cri_stop "$c4" && cri_remove "$c4" && pods_end "$pod4"
+pods_nothing_left
