@@ -48,11 +48,12 @@ static inline int tree_mount_overlay(struct world *w, const char *options, const
 	cf_cleanup(cf_freep) char *common = cf_asprintf("%s/snapshots/", w->root);
 	cf_cleanup(cf_freep) char *shorter = tree_shorten(options, common);
 	bool fits = strlen(options) < 4000;
+	cf_cleanup(cf_closep) int here = open(".", O_PATH | O_CLOEXEC);
 	int r;
 
-	EXPECT(chdir(fits ? "/" : common) == 0);
+	EXPECT(fits || chdir(common) == 0);
 	r = mount("overlay", target, "overlay", 0, fits ? options : shorter);
-	EXPECT(chdir("/") == 0);
+	EXPECT(fchdir(here) == 0);
 	return r;
 }
 
