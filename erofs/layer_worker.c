@@ -276,6 +276,7 @@ int layer_worker_merge(int argc, char **argv)
 
 	for (size_t i = 0; r == 0 && i < count; i++) {
 		in[i].diff_id = cf_view_str(argv[2 + i]);
+		in[i].is_mapped = true;
 		r = map_layer(LAYER_FD_LAYERS + (int)i, &in[i].image, &err);
 	}
 	if (r == 0)

@@ -10,7 +10,11 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+
+/* Pages of the layers are given back each time this many inodes were read. */
+#define FORGET_AFTER 1024u
 
 /* Something that is no directory, in one of the layers. */
 struct source {
@@ -37,7 +41,8 @@ struct merge {
 	size_t source_count, source_cap;
 	struct layer_out *out;
 	struct layer_merge_stats stats;
-	uint64_t names; /* read so far, of all layers */
+	uint64_t names;      /* read so far, of all layers */
+	unsigned remembered; /* inodes read since pages were given back */
 
 	/* of the layer at hand */
 	uint16_t layer;
@@ -295,6 +300,23 @@ static int merge_whiteout(struct merge *m, uint32_t parent, struct cf_view name,
 	return layer_tree_remove(&m->tree, node, drop_source, m, err);
 }
 
+/*
+ * Inodes lie scattered over an image, and each brings its page and the pages around it: without this
+ * a merge would hold the metadata of all layers at once. What is needed again comes from the file.
+ */
+static void forget_pages(struct merge *m)
+{
+	if (++m->remembered < FORGET_AFTER)
+		return;
+	m->remembered = 0;
+	for (size_t i = 0; i < m->count; i++) {
+		struct cf_view v = m->inputs[i].image;
+
+		if (m->inputs[i].is_mapped)
+			madvise((void *)(uintptr_t)v.data, v.size, MADV_DONTNEED);
+	}
+}
+
 /* ---- walking a layer ---- */
 
 typedef int visit_fn(struct merge *m, uint32_t parent, const struct layer_name *name,
@@ -322,6 +344,7 @@ static int walk_names(struct merge *m, visit_fn *visit, size_t *depth, struct cf
 	if (++m->names > LAYER_MERGE_NAMES_MAX)
 		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "merge: more than %u names",
 		               LAYER_MERGE_NAMES_MAX);
+	forget_pages(m);
 	r = layer_image_file(img, name.nid, &f, err);
 	if (r == 0 && f.kind != name.kind)
 		r = cf_fail(err, CF_INVALID_ARGUMENT, "merge: a name and its inode differ in kind");
@@ -509,6 +532,7 @@ static int write_source(struct merge *m, struct source *s, struct cf_err *err)
 	struct layer_file f;
 	int r = layer_image_file(&m->images[s->layer], s->nid, &f, err);
 
+	forget_pages(m);
 	if (r < 0)
 		return r;
 	inode = f.inode;

@@ -16,6 +16,7 @@
 struct layer_merge_input {
 	struct cf_view image;   /* the whole layer image, built with layer_build_opts.for_merge */
 	struct cf_view diff_id; /* "sha256:…"; names the device */
+	bool is_mapped; /* @image is a read-only file mapping, whose pages may be given back */
 };
 
 struct layer_merge_stats {

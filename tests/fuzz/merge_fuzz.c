@@ -107,8 +107,8 @@ static void check_merged(int fd, const struct cf_view *layers, size_t count)
 static void merge(struct cf_view image, bool alone)
 {
 	const struct layer_merge_input in[2] = {
-		{ lower(), CF_VIEW_LIT("sha256:00") },
-		{ image, CF_VIEW_LIT("sha256:01") },
+		{ lower(), CF_VIEW_LIT("sha256:00"), false },
+		{ image, CF_VIEW_LIT("sha256:01"), false },
 	};
 	const struct cf_view views[2] = { in[0].image, in[1].image };
 	cf_cleanup(cf_closep) int fd = memfd_create("merged", MFD_CLOEXEC);

@@ -68,8 +68,8 @@ static void check(int fd, bool for_merge)
 		abort();
 	walk(&img, LAYER_ROOT_NID, 0);
 	if (for_merge) {
-		const struct layer_merge_input in = { cf_buf_view(&image),
-			                              CF_VIEW_LIT("sha256:00") };
+		const struct layer_merge_input in = { cf_buf_view(&image), CF_VIEW_LIT("sha256:00"),
+			                              false };
 		cf_cleanup(cf_closep) int out = memfd_create("merged", MFD_CLOEXEC);
 
 		/* a link that leads nowhere may be refused; anything else merges */

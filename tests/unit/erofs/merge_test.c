@@ -39,7 +39,7 @@ static int merge_views(const struct cf_view *images, size_t count, struct cf_err
 	struct layer_merge_input in[4];
 
 	for (size_t i = 0; i < count; i++)
-		in[i] = (struct layer_merge_input){ images[i], CF_VIEW_LIT("sha256:00") };
+		in[i] = (struct layer_merge_input){ images[i], CF_VIEW_LIT("sha256:00"), false };
 	return layer_merge(in, count, mk_uuid, fd, NULL, err);
 }
 
@@ -205,8 +205,8 @@ CF_TEST(merge_gives_the_same_bytes_for_the_same_layers)
 	for (size_t i = 0; i < 2; i++) {
 		cf_cleanup(cf_closep) int fd = memfd_create("merged", MFD_CLOEXEC);
 		const struct layer_merge_input in[] = {
-			{ cf_buf_view(&image), CF_VIEW_LIT("sha256:01") },
-			{ cf_buf_view(&image), CF_VIEW_LIT("sha256:02") },
+			{ cf_buf_view(&image), CF_VIEW_LIT("sha256:01"), false },
+			{ cf_buf_view(&image), CF_VIEW_LIT("sha256:02"), false },
 		};
 
 		EXPECT_OK(layer_merge(in, 2, mk_uuid, fd, NULL, &err), &err);
