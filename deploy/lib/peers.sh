@@ -49,11 +49,15 @@ peer_tpm_make() { # DIR
 # A private containerd. CONTAINERD_BIN: a folder with another version. EXTRA is appended to its config.
 # Pods get addresses of the stage's bridge, so they reach $stage_ip directly.
 peer_containerd() { # DIR PAUSE-IMAGE [EXTRA-TOML]
-	local d=$1
+	local d=$1 range6='' route6=''
 	mkdir -p "$d/cni"
+	[ -z "${stage_dual:-}" ] || {
+		range6=',[{"subnet":"'${stage_ip6%1}'/64","gateway":"'$stage_ip6'"}]'
+		route6=',{"dst":"::/0"}'
+	}
 	cat >"$d/cni/10-stage.conflist" <<C
 {"cniVersion":"0.4.0","name":"stage","plugins":[{"type":"bridge","bridge":"coffer0","isGateway":false,"ipMasq":false,
-"ipam":{"type":"host-local","ranges":[[{"subnet":"$stage_net.0/24","rangeStart":"$stage_net.10","gateway":"$stage_ip"}]],"routes":[{"dst":"0.0.0.0/0"}],"dataDir":"$d/ipam"}},{"type":"loopback"}]}
+"ipam":{"type":"host-local","ranges":[[{"subnet":"$stage_net.0/24","rangeStart":"$stage_net.10","gateway":"$stage_ip"}]$range6],"routes":[{"dst":"0.0.0.0/0"}$route6],"dataDir":"$d/ipam"}},{"type":"loopback"}]}
 C
 	cat >"$d/config.toml" <<C
 version = 2

@@ -10,7 +10,7 @@
 #
 # Processes are known by pid and start time, so that a number used again is never hit.
 
-stage_dir='' stage_ns='' stage_ip=''
+stage_dir='' stage_ns='' stage_ip='' stage_ip6=''
 
 stage_say() { printf '%s\n' "$*" >&2; }
 stage_die() { stage_say "error: $*"; exit 1; }
@@ -32,6 +32,9 @@ stage_open() { # DIR
 	ip -n "$stage_ns" link add coffer0 type bridge 2>/dev/null || true
 	ip -n "$stage_ns" addr replace "$stage_ip/24" dev coffer0
 	ip -n "$stage_ns" link set coffer0 up
+	# An IPv6 address as well where this kernel has IPv6; pods get one when $stage_dual is set.
+	stage_ip6=fd00:c0f:$(printf '%x:%x' $((n / 128 % 254)) $((n % 128)))::1
+	ip -n "$stage_ns" addr replace "$stage_ip6/64" dev coffer0 nodad 2>/dev/null || stage_ip6=''
 	stage_in sysctl -qw net.ipv4.ip_forward=1 2>/dev/null || true
 	printf '%s\n' "$stage_ns" >"$stage_dir/run/netns"
 }

@@ -342,7 +342,7 @@ CF_TEST(httpd_holds_its_budget_of_bodies)
 
 /* ---- TLS ---- */
 
-static void write_files(const char *dir, char **cert, char **key)
+static void write_files_for(unsigned days, const char *dir, char **cert, char **key)
 {
 	cf_cleanup(cf_pkey_freep) struct cf_pkey *pair = NULL;
 	cf_cleanup(cf_strv_fini) struct cf_strv names = { 0 };
@@ -353,10 +353,15 @@ static void write_files(const char *dir, char **cert, char **key)
 	*key = cf_asprintf("%s/key.pem", dir);
 	cf_strv_add(&names, "IP:127.0.0.1");
 	EXPECT_OK(cf_pkey_generate(CF_PKEY_EC_P256, 0, &pair, &err), &err);
-	EXPECT_OK(cf_self_signed(pair, "test", &names, 2, &pem, &err), &err);
+	EXPECT_OK(cf_self_signed(pair, "test", &names, days, &pem, &err), &err);
 	EXPECT_OK(cf_pkey_to_pem(pair, true, &secret, &err), &err);
 	EXPECT_OK(cf_write_file_atomic(*cert, cf_buf_view(&pem), 0644, &err), &err);
 	EXPECT_OK(cf_write_file_atomic(*key, cf_buf_view(&secret), 0600, &err), &err);
+}
+
+static void write_files(const char *dir, char **cert, char **key)
+{
+	write_files_for(2, dir, cert, key);
 }
 
 CF_TEST(httpd_speaks_tls_and_takes_a_new_certificate)
@@ -395,6 +400,39 @@ CF_TEST(httpd_speaks_tls_and_takes_a_new_certificate)
 	EXPECT_OK(cf_httpd_reload_tls(s.httpd, &err), &err);
 	EXPECT_OK(cf_write_file_atomic(key, cf_view_str("nonsense"), 0600, &err), &err);
 	EXPECT_FAILS(cf_httpd_reload_tls(s.httpd, &err), CF_INVALID_ARGUMENT);
+	cf_http_response_fini(&resp);
+	cf_buf_fini(&pem);
+	stop(&s);
+}
+
+/* A guest's clock is its host's word: with pinned anchors it may look away from certificates' times. */
+CF_TEST(http_takes_an_expired_certificate_of_a_pinned_anchor_when_told_to)
+{
+	cf_cleanup(cf_freep) char *dir = cf_test_tmpdir();
+	cf_cleanup(cf_freep) char *cert = NULL, *key = NULL, *url = NULL;
+	cf_cleanup(cf_http_freep) struct cf_http *strict = NULL, *guest = NULL, *loose = NULL;
+	struct cf_http_response resp = { 0 };
+	struct server s;
+	struct cf_err err;
+
+	write_files_for(0, dir, &cert, &key);
+	cf_http_global_init();
+	start(&s, (struct cf_httpd_opts){ .cert_path = cert, .key_path = key });
+
+	struct cf_buf pem = cf_test_read(cert);
+	struct cf_view ca = cf_buf_view(&pem);
+	struct cf_http_config config = { .ca_pem = &ca, .ca_count = 1, .no_system_ca = true };
+	struct cf_http_request req = { .method = "GET" };
+
+	req.url = url = cf_asprintf("https://127.0.0.1:%u/", cf_httpd_port(s.httpd));
+	EXPECT_OK(cf_http_new(&config, &strict, &err), &err);
+	EXPECT(cf_http_do(strict, &req, &resp, &err) < 0);
+	config.no_cert_times = true;
+	EXPECT_OK(cf_http_new(&config, &guest, &err), &err);
+	EXPECT_OK(cf_http_do(guest, &req, &resp, &err), &err);
+	EXPECT_INT(resp.status, 200);
+	config.no_system_ca = false;
+	EXPECT_FAILS(cf_http_new(&config, &loose, &err), CF_INVALID_ARGUMENT);
 	cf_http_response_fini(&resp);
 	cf_buf_fini(&pem);
 	stop(&s);
