@@ -217,11 +217,12 @@ static void shut_down(struct daemon *d)
 {
 	if (d->server)
 		rpc_grpc_server_stop(d->server, DRAIN_MS);
-	snap_control_free(d->control);
 	snap_metrics_flush_log(d->metrics);
-	snap_instances_close(&d->instances);
+	/* Directories that are still being deleted are taken up again by the next start. */
 	signal(SIGALRM, on_alarm);
 	alarm(LAST_SECONDS);
+	snap_control_free(d->control);
+	snap_instances_close(&d->instances);
 	rpc_grpc_server_free(d->server);
 	snap_instances_fini(&d->instances);
 	snap_metrics_free(d->metrics);

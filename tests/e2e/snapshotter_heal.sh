@@ -20,7 +20,9 @@ read -r pod1 c1 <<<"$(pod_with first)"
 expect "a pod runs" runs "$c1"
 known=$(pods_snapshots_listed | grep -c Committed)
 
-# ---- wiped under a running pod
+# ---- wiped under a running pod, and with a container that was created and not started
+podw=$(pods_pod waiting coffer)
+cw=$(cri_create "$podw" waiting main "$pods_registry/small:1" 'command: "sh" command: "-c" command: "cat /hello; exec sleep 1000"')
 stage_stop snapshotter KILL
 rm -rf "$pods_dir/snap" "$pods_dir/snap.sock" "$pods_dir/system.sock"
 pods_snapshotter_again
@@ -28,6 +30,9 @@ read -r pod2 c2 <<<"$(pod_with second)"
 expect "a new pod of the same image starts" runs "$c2"
 expect "layers were taken up again" test "$(metric coffer_resurrected_total)" -ge 1
 expect "the old pod still runs" runs "$c1"
+cri_start "$cw" >/dev/null
+expect "the container that was created before starts" runs "$cw"
+cri_stop "$cw" && cri_remove "$cw" && pods_end "$podw"
 out=$(cri_exec "$c1" cat /hello)
 expect "with its content" grep -q "hello from one" <<<"$out"
 expect "an image that is known pulls again" cri_pull "$pods_registry/small:1" pull
