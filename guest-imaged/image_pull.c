@@ -161,6 +161,7 @@ static int prepare_layer(struct pull *p, size_t i, struct cf_err *err)
 		.lock_dir = p->lock_dir,
 		.desc = &p->manifest.layers[i],
 		.diff_id = p->ret->config.diff_ids[i],
+		.cache = p->env->cache,
 		.not_durable = p->env->not_durable,
 		.progress = p->env->progress,
 		.progress_arg = p->env->progress_arg,
@@ -290,6 +291,7 @@ static void note_layers(struct pull *p)
 			.image_bytes = l->image_bytes,
 			.is_encrypted = l->type.encrypted,
 			.is_reused = l->is_reused,
+			.is_cached = l->is_cached,
 		};
 		ret->is_weak |= oci_source_is_weak(l->src);
 	}

@@ -14,6 +14,7 @@
 #define IMAGED_LAYERS_AT_ONCE     3u
 #define IMAGED_LAYERS_AT_ONCE_MAX 16u
 
+struct blob_cache;
 struct sig_policy;
 
 /* What all pulls share; never changes while one runs. Everything is borrowed. */
@@ -28,7 +29,8 @@ struct pull_env {
 	/* Fetches what a policy names by URI (keys); any thread. NULL: files only. */
 	int (*fetch)(void *arg, const char *uri, struct cf_buf *ret, struct cf_err *err);
 	void *fetch_arg;
-	bool not_durable; /* the store does not outlive this machine's memory */
+	struct blob_cache *cache; /* the node's, or NULL */
+	bool not_durable;         /* the store does not outlive this machine's memory */
 	/* Told when layer @i (from 0) of @count begins and when it is there. Any thread. May be NULL. */
 	void (*progress)(void *arg, size_t i, size_t count, const struct oci_descriptor *layer,
 	                 bool is_done);
@@ -39,7 +41,7 @@ struct pull_layer_info {
 	struct oci_digest digest, diff_id;
 	char *media_type;
 	uint64_t size, image_bytes;
-	bool is_encrypted, is_reused;
+	bool is_encrypted, is_reused, is_cached;
 };
 
 struct pull_result {

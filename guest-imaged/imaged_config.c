@@ -92,6 +92,22 @@ static int read_proxy(const struct cf_toml *image, struct imaged_config *c, stru
 	return r < 0 ? r : take_all(proxy, fields, CF_ARRAY_LEN(fields), err);
 }
 
+/* "on" or "off", "encrypted" or "all": a misspelt switch is no switch. */
+static int read_choice(const struct cf_toml *table, const char *key, const char *usual,
+                       const char *other, bool *ret, struct cf_err *err)
+{
+	const char *text;
+	int r = cf_toml_get_str(table, key, usual, &text, err);
+
+	if (r < 0)
+		return r;
+	*ret = cf_streq(text, other);
+	if (!*ret && !cf_streq(text, usual))
+		return cf_fail(err, CF_INVALID_ARGUMENT, "[image] %s is neither %s nor %s", key,
+		               usual, other);
+	return 0;
+}
+
 static int read_image(const struct cf_toml *root, struct imaged_config *c, struct cf_err *err)
 {
 	const struct field fields[] = {
@@ -112,6 +128,11 @@ static int read_image(const struct cf_toml *root, struct imaged_config *c, struc
 		                    IMAGED_LAYERS_AT_ONCE_MAX, c->layers_at_once, &at_once, err);
 	if (r == 0)
 		r = cf_toml_get_strv(image, "extra_root_certificates", &c->ca, err);
+	if (r == 0)
+		r = read_choice(image, "blob_cache", "on", "off", &c->is_cache_off, err);
+	if (r == 0)
+		r = read_choice(image, "blob_cache_offer", "encrypted", "all", &c->is_plain_offered,
+		                err);
 	if (r == 0)
 		r = read_proxy(image, c, err);
 	if (r < 0)

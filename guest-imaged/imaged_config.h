@@ -28,6 +28,8 @@ struct imaged_config {
 	char *auth_uri;  /* [image] authenticated_registry_credentials_uri */
 	unsigned layers_at_once; /* [image] max_concurrent_layer_downloads_per_image */
 	struct cf_strv ca;       /* [image] extra_root_certificates, PEM */
+	bool is_cache_off; /* [image] blob_cache = "off": the node's cache of layers is not asked */
+	bool is_plain_offered; /* [image] blob_cache_offer = "all": layers in clear go there too */
 	char *https_proxy, *http_proxy, *no_proxy; /* [image.image_pull_proxy] */
 	enum cf_log_level log_level;               /* [log] level */
 };

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "erofs/extract.h"
 #include "erofs/mount.h"
+#include "guest-imaged/blob_cache.h"
 #include "guest-imaged/image_pull.h"
 #include "guest-imaged/local_keys.h"
 #include "guest-imaged/tree_copy.h"
@@ -303,7 +304,12 @@ static int pull(const struct options *o, struct local_keys *keys, struct pull_re
 		return r;
 	if (keys)
 		env.keys = local_keys_view(keys);
+	cf_cleanup(cf_freep) char *cache = blob_cache_path();
+
+	if (cache)
+		env.cache = blob_cache_new(cache, false);
 	r = pull_image(&env, o->image, res, err);
+	blob_cache_free(env.cache);
 	cf_work_free(env.layers);
 	return r;
 }

@@ -6,6 +6,7 @@
 #include "erofs/layer_store.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -70,6 +71,8 @@ struct flow {
 	struct layer_pipeline *pipeline;
 	struct ocicrypt_stream *cipher; /* NULL: in clear */
 	uint8_t *plain;                 /* PIECE_MAX bytes when there is a cipher */
+	struct blob_offer *offer;       /* NULL: the node's cache does not want it */
+	int stop_fd;
 };
 
 static int flow_piece(void *arg, struct cf_view piece, struct cf_err *err)
@@ -88,6 +91,25 @@ static int flow_piece(void *arg, struct cf_view piece, struct cf_err *err)
 			return r;
 	}
 	return 0;
+}
+
+static int offered_piece(void *arg, struct cf_view piece, struct cf_err *err)
+{
+	struct flow *f = arg;
+
+	blob_offer_piece(f->offer, piece);
+	return flow_piece(f, piece, err);
+}
+
+/* A source knows when to stop; the cache asks us. */
+static int cached_piece(void *arg, struct cf_view piece, struct cf_err *err)
+{
+	struct flow *f = arg;
+	struct pollfd p = { .fd = f->stop_fd, .events = POLLIN };
+
+	if (f->stop_fd >= 0 && poll(&p, 1, 0) > 0)
+		return cf_fail(err, CF_CANCELLED, "the pull was stopped");
+	return flow_piece(f, piece, err);
 }
 
 /*
@@ -114,14 +136,37 @@ static int blame(struct pull_layer *l, int r, struct cf_err *err)
 	return again;
 }
 
-static int pump(struct pull_layer *l, struct flow *f, struct cf_err *err)
+/* *ret_spoiled: bytes came of which nobody knows what they were. */
+static int from_cache(struct pull_layer *l, struct flow *f, bool *ret_spoiled, struct cf_err *err)
+{
+	int r = l->cache ? blob_cache_fetch(l->cache, l->desc, cached_piece, f, err)
+	                 : BLOB_CACHE_MISS;
+
+	l->is_cached = r == 0;
+	*ret_spoiled = r < 0 || r == BLOB_CACHE_BROKEN;
+	if (r == BLOB_CACHE_BROKEN)
+		return cf_fail(err, CF_DATA_LOSS,
+		               "the node's cache had another blob, or too slowly");
+	return r;
+}
+
+static int from_source(struct pull_layer *l, struct flow *f, struct cf_err *err)
+{
+	f->offer = blob_cache_offer(l->cache, l->desc, l->crypt.key != NULL);
+	int r = oci_source_blob(l->src, l->desc, offered_piece, f, err);
+
+	blob_offer_end(cf_take(&f->offer), r == 0);
+	return r < 0 ? blame(l, r, err) : 0;
+}
+
+static int pump(struct pull_layer *l, struct flow *f, bool *ret_spoiled, struct cf_err *err)
 {
 	struct layer_result result;
-	int r = oci_source_blob(l->src, l->desc, flow_piece, f, err);
+	int r = from_cache(l, f, ret_spoiled, err);
 
-	if (r < 0)
-		return blame(l, r, err);
-	if (f->cipher)
+	if (r == BLOB_CACHE_MISS)
+		r = from_source(l, f, err);
+	if (r == 0 && f->cipher)
 		r = ocicrypt_stream_verify(f->cipher, err);
 	if (r == 0)
 		r = layer_pipeline_finish(f->pipeline, &result, err);
@@ -136,7 +181,7 @@ static int pump(struct pull_layer *l, struct flow *f, struct cf_err *err)
 	return 0;
 }
 
-static int build(struct pull_layer *l, struct cf_err *err)
+static int build(struct pull_layer *l, bool *ret_spoiled, struct cf_err *err)
 {
 	cf_cleanup(layer_pipeline_freep) struct layer_pipeline *pipeline = NULL;
 	cf_cleanup(ocicrypt_stream_freep) struct ocicrypt_stream *cipher = NULL;
@@ -156,9 +201,11 @@ static int build(struct pull_layer *l, struct cf_err *err)
 	}
 	if (r < 0)
 		return r;
-	struct flow f = { pipeline, cipher, plain };
+	struct flow f = {
+		.pipeline = pipeline, .cipher = cipher, .plain = plain, .stop_fd = l->stop_fd
+	};
 
-	r = pump(l, &f, err);
+	r = pump(l, &f, ret_spoiled, err);
 	if (plain)
 		explicit_bzero(plain, PIECE_MAX);
 	return r;
@@ -173,7 +220,14 @@ static int run(struct pull_layer *l, struct cf_err *err)
 		r = pull_layer_is_stored(l, &l->is_reused, err);
 	if (r < 0 || l->is_reused)
 		return r;
-	return build(l, err);
+	bool is_spoiled = false;
+
+	r = build(l, &is_spoiled, err);
+	if (!is_spoiled || r == -CF_CANCELLED)
+		return r;
+	/* Whatever the cache did, the pull goes on as if there were none. */
+	l->cache = NULL;
+	return build(l, &is_spoiled, err);
 }
 
 void pull_layer_run(void *layer)

@@ -5,7 +5,7 @@
  * thread, owns what it needs, and says that it is over by adding one to an eventfd. The blob is a
  * stranger's; nothing reaches the store before its digest, its size, the HMAC and the diffID held.
  */
-#include "proto/oci_source.h"
+#include "guest-imaged/blob_cache.h"
 #include "proto/ocicrypt.h"
 
 struct pull_layer {
@@ -16,7 +16,8 @@ struct pull_layer {
 	struct oci_digest diff_id;
 	struct oci_source *src;        /* of this layer alone */
 	struct ocicrypt_options crypt; /* .key NULL: not encrypted */
-	uint64_t inflated_max;         /* 0: the pipeline's own limit */
+	struct blob_cache *cache; /* asked before the source, and given what it lacks; or NULL */
+	uint64_t inflated_max;    /* 0: the pipeline's own limit */
 	bool not_durable;
 	void (*progress)(void *arg, size_t i, size_t count, const struct oci_descriptor *layer,
 	                 bool is_done); /* or NULL; on the job's thread */
@@ -28,6 +29,7 @@ struct pull_layer {
 	int result;
 	struct cf_err err;
 	bool is_reused; /* the store had it */
+	bool is_cached; /* the node's cache had it, and it was the right blob */
 	uint64_t image_bytes, inflated_bytes;
 };
 

@@ -2,6 +2,7 @@
 #include "guest-imaged/service.h"
 
 #include "base/json.h"
+#include "guest-imaged/blob_cache.h"
 #include "guest-imaged/bundle.h"
 #include "guest-imaged/image_pull.h"
 #include "proto/cdh.pb-c.h"
@@ -35,6 +36,7 @@ struct pull_job {
 struct service {
 	struct service_opts opts;
 	struct cf_work *pulls, *layers;
+	struct blob_cache *cache; /* the node's; NULL: none, or switched off */
 	struct pull_job *jobs;
 	int cancel_fd;
 	struct rpc_service services[4];
@@ -166,6 +168,7 @@ static int pull_with(struct pull_job *j, const struct sig_policy *policy, struct
 		.keys = { .kek = give_kek, .arg = s->opts.resource },
 		.fetch = fetch,
 		.fetch_arg = s->opts.resource,
+		.cache = s->cache,
 		.not_durable = true, /* a guest's store goes with the guest */
 	};
 
@@ -395,6 +398,13 @@ const struct rpc_service *const *service_table(struct service *s, size_t *ret_co
 	return s->table;
 }
 
+static struct blob_cache *find_cache(const struct imaged_config *c)
+{
+	cf_cleanup(cf_freep) char *path = c->is_cache_off ? NULL : blob_cache_path();
+
+	return path ? blob_cache_new(path, c->is_plain_offered) : NULL;
+}
+
 int service_new(const struct service_opts *opts, struct service **ret, struct cf_err *err)
 {
 	cf_cleanup(service_freep) struct service *s = cf_zalloc(sizeof(*s));
@@ -407,6 +417,7 @@ int service_new(const struct service_opts *opts, struct service **ret, struct cf
 	s->services[3] = (struct rpc_service){ "api.SecureMountService", mount_methods, 1, s };
 	for (size_t i = 0; i < CF_ARRAY_LEN(s->table); i++)
 		s->table[i] = &s->services[i];
+	s->cache = find_cache(opts->config);
 	s->cancel_fd = eventfd(0, EFD_CLOEXEC);
 	if (s->cancel_fd < 0)
 		return cf_fail_errno(err, errno, "eventfd");
@@ -436,6 +447,7 @@ struct service *service_free(struct service *s)
 		cf_work_free(s->layers);
 	if (s->cancel_fd > 0)
 		close(s->cancel_fd);
+	blob_cache_free(s->cache);
 	free(s);
 	return NULL;
 }

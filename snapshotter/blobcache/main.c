@@ -26,7 +26,7 @@ static const char help[] =
 	"needs no credentials. Stop it, or do not start it, and guests ask the registry.\n"
 	"\n"
 	"  --config FILE     settings (listen, state_dir, size_max) [none]\n"
-	"  --listen PATH     socket for guests [/run/coffer/blobcache.sock]\n"
+	"  --listen PATH     socket for guests [/run/coffer/blobcache/blobcache.sock]\n"
 	"  --state-dir DIR   where the blobs are [/var/lib/coffer/blobcache]\n"
 	"  --size-max SIZE   bytes, or with K, M, G [10G]\n"
 	"  --log-level L     error, warn, info, debug [info]\n"
@@ -256,7 +256,7 @@ static void end(struct daemon *d)
 
 int main(int argc, char **argv)
 {
-	struct daemon d = { .o = { .listen = cf_strdup("/run/coffer/blobcache.sock"),
+	struct daemon d = { .o = { .listen = cf_strdup("/run/coffer/blobcache/blobcache.sock"),
 		                   .state_dir = cf_strdup("/var/lib/coffer/blobcache"),
 		                   .size_max = 10ull << 30 } };
 	struct cf_err err;

@@ -35,6 +35,7 @@ static const struct config_key keys[] = {
 	{ NULL, "run_dir", KEY_STR, AT(run_dir), .fallback = SHIM_RUN_DIR },
 	{ NULL, "force_guest_pull", KEY_BOOL, AT(is_force_guest_pull) },
 	{ NULL, "bench", KEY_BOOL, AT(is_bench) },
+	{ NULL, "blob_cache", KEY_STR, AT(blob_cache) },
 	{ "timeouts", "boot_ms", KEY_INT, AT(boot_timeout_ms), 100, 3600000, .number = 90000 },
 	{ "timeouts", "request_ms", KEY_INT, AT(request_timeout_ms), 100, 3600000,
 	  .number = 60000 },

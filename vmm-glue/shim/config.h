@@ -50,7 +50,8 @@ struct shim_config {
 
 	char *initdata; /* file of the initdata TOML for pods that bring none, or NULL */
 	bool has_annotation_initdata; /* take it from the pod's annotation (it is measured) */
-	bool is_bench;                /* phases into RUN_DIR/bench.jsonl */
+	char *blob_cache; /* socket of the node's cache of encrypted layers, or NULL: none */
+	bool is_bench;    /* phases into RUN_DIR/bench.jsonl */
 };
 
 /* Defaults alone. */

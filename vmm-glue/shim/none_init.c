@@ -50,29 +50,66 @@ static int mount_run(void)
 	return 0;
 }
 
+/* A mount of @dir that outlives what is put over /run; -1 with *ret 0: there is no need of one. */
+static int keep(const char *dir, int *ret)
+{
+	*ret = 0;
+	if (!cf_starts_with(dir, "/run/"))
+		return -1;
+	int tree = (int)syscall(SYS_open_tree, AT_FDCWD, dir, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (tree < 0)
+		*ret = -1;
+	return tree;
+}
+
+static int put_back(int tree, const char *dir)
+{
+	struct cf_err err;
+
+	if (tree < 0)
+		return 0;
+	if (cf_mkdir_p(dir, 0700, &err) < 0 ||
+	    syscall(SYS_move_mount, tree, "", AT_FDCWD, dir, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return fail("a directory in the private /run");
+	close(tree);
+	return 0;
+}
+
+/* The directory, so that a cache that is started later, or anew, is found too. */
+static int keep_cache(char **ret_dir)
+{
+	const char *socket = getenv("COFFER_BLOB_CACHE");
+	char *slash;
+	int r;
+
+	*ret_dir = cf_strdup(socket ? socket : "");
+	slash = strrchr(*ret_dir, '/');
+	if (slash)
+		*slash = '\0';
+	/* /run itself would bring back all of the host's. No cache is no failure. */
+	return keep(*ret_dir, &r);
+}
+
 /*
- * A private /run that keeps nothing of the host's but the sandbox's own directory: the guest's
- * bundles, sockets and image store live there and vanish with the mount namespace.
+ * A private /run that keeps nothing of the host's but the sandbox's own directory, and that of the
+ * cache's socket: the guest's bundles, sockets and image store live there and vanish with the mount
+ * namespace.
  */
 static int private_run(const char *dir)
 {
-	struct cf_err err;
-	int tree;
+	cf_cleanup(cf_freep) char *cache_dir = NULL;
 	int r;
+	int cache = keep_cache(&cache_dir);
+	int tree = keep(dir, &r);
 
-	if (!cf_starts_with(dir, "/run/"))
-		return mount_run();
-	tree = (int)syscall(SYS_open_tree, AT_FDCWD, dir, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	if (tree < 0)
+	if (r < 0)
 		return fail("sandbox directory");
 	r = mount_run();
-	if (r)
-		return r;
-	if (cf_mkdir_p(dir, 0700, &err) < 0 ||
-	    syscall(SYS_move_mount, tree, "", AT_FDCWD, dir, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-		return fail("sandbox directory in the private /run");
-	close(tree);
-	return 0;
+	/* In this order: the cache's directory may be one above the sandbox's. */
+	if (r == 0)
+		r = put_back(cache, cache_dir);
+	return r ? r : put_back(tree, dir);
 }
 
 static int private_mounts(const char *dir)
@@ -123,14 +160,16 @@ int none_init_main(int argc, char **argv)
 	pid_t pid;
 	int r;
 
-	if (argc < 4) {
-		fprintf(stderr, "none-init: DIR NETNS INITDATA INIT ARGS\n");
+	if (argc < 5) {
+		fprintf(stderr, "none-init: DIR NETNS INITDATA CACHE INIT ARGS\n");
 		return FAILED;
 	}
 	r = enter_network(argv[1]);
 	if (r)
 		return r;
 	if (*argv[2] && setenv("COFFER_INITDATA_DISK", argv[2], 1) < 0)
+		return fail("environment");
+	if (setenv("COFFER_BLOB_CACHE", argv[3], 1) < 0)
 		return fail("environment");
 	if (unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC) < 0)
 		return fail("new namespaces");
@@ -139,7 +178,7 @@ int none_init_main(int argc, char **argv)
 	if (pid < 0)
 		return fail("fork");
 	if (pid == 0)
-		_exit(become_guest(argv[0], argv + 3));
+		_exit(become_guest(argv[0], argv + 4));
 	guest_pid = pid;
 	return wait_for_guest(pid);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmm-glue/shim/qemu_args.h"
 
+#include "proto/blobcache.h"
 #include "proto/initdata.h"
 
 #define SNP_HOST_DATA_SIZE  32u
@@ -38,8 +39,8 @@ static int check_path(const char *path, struct cf_err *err)
 static int check(const struct qemu_args *a, struct cf_err *err)
 {
 	const struct shim_config *c = a->spec->config;
-	const char *const paths[] = { a->spec->dir, c->firmware, a->spec->initdata, c->kernel,
-		                      c->initrd };
+	const char *const paths[] = { a->spec->dir, c->firmware, a->spec->initdata,
+		                      c->kernel,    c->initrd,   c->blob_cache };
 
 	for (size_t i = 0; i < CF_ARRAY_LEN(paths); i++) {
 		int r = check_path(paths[i], err);
@@ -188,6 +189,14 @@ static void add_serial(const struct qemu_args *a, struct cf_strv *v)
 		cf_strv_add(v, "null,id=con0");
 	cf_strv_add(v, "-device");
 	cf_strv_add(v, "virtconsole,chardev=con0,id=console0");
+	/* QEMU connects, again and again: the cache may come, go and come back while the guest runs. */
+	if (c->blob_cache) {
+		cf_strv_add(v, "-chardev");
+		cf_strv_addf(v, "socket,id=blobcache,path=%s,server=off,reconnect=1",
+		             c->blob_cache);
+		cf_strv_add(v, "-device");
+		cf_strv_add(v, "virtserialport,chardev=blobcache,name=" BLOBCACHE_PORT);
+	}
 	if (a->vsock_fd >= 0) {
 		cf_strv_add(v, "-device");
 		cf_strv_addf(v, "vhost-vsock-pci,id=vsock0,guest-cid=%u,vhostfd=%d%s", a->vsock_cid,

@@ -41,6 +41,7 @@ static int none_start(const struct vmm_spec *spec, struct vmm *v, struct cf_err 
 	cf_strv_add(&argv, spec->dir);
 	cf_strv_add(&argv, spec->netns ? spec->netns : "");
 	cf_strv_add(&argv, spec->initdata ? spec->initdata : "");
+	cf_strv_add(&argv, spec->config->blob_cache ? spec->config->blob_cache : "");
 	cf_strv_add(&argv, spec->config->init);
 	cf_strv_add(&argv, "--no-pid1");
 	cf_strv_add(&argv, "--listen");
