@@ -20,7 +20,7 @@ static const char usage_text[] =
 	"  --containerd-meta FILE  containerd's database, as a rule\n"
 	"                          /var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db\n"
 	"  --state-dir DIR         the snapshotter's state (/var/lib/coffer/snapshotter); also "
-        "--root\n"
+	"--root\n"
 	"  --snapshotter NAME      its name in containerd's proxy_plugins; found when only one is\n"
 	"                          there that is not containerd's own\n"
 	"  --repair                put back what containerd knows and the state lacks\n"

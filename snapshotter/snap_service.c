@@ -6,6 +6,7 @@
 #include "proto/containerd_snapshots.pb-c.h"
 #include "proto/grpc_health.pb-c.h"
 #include "snapshotter/snap_filter.h"
+#include "snapshotter/snap_heal.h"
 
 #include <ctype.h>
 
@@ -394,44 +395,6 @@ static int check_mount(struct snap_service *s, const struct snap_record *rec, st
 	return snap_erofs_check(s->erofs, below, err);
 }
 
-bool snap_service_is_backend_key(const char *key)
-{
-	const char *number = strchr(key, '/');
-	size_t digits = number ? strspn(number + 1, "0123456789") : 0;
-
-	return number && number != key && digits && number[1 + digits] == '/' && number[2 + digits];
-}
-
-/*
- * A container was created, then our state was lost, and now it is started. Of its image containerd
- * tells the guest the name; so a volume that says nothing is enough.
- */
-static struct snap_record *take_up_container(struct snap_service *s, const char *key,
-                                             struct cf_err *err)
-{
-	struct snap_labels none = { 0 };
-	struct snap_new in = { .key = key,
-		               .parent = "",
-		               .kind = SNAP_ACTIVE,
-		               .flags = SNAP_HAS_DIR | SNAP_KATA,
-		               .labels = &none };
-	struct snap_record *rec = NULL;
-
-	if (s->is_strict || s->mode != SNAP_MODE_GUEST_PULL || !snap_service_is_backend_key(key) ||
-	    snap_service_is_extract_key(key))
-		return NULL;
-	int r = snap_store_add(s->store, &in, &rec, err);
-
-	if (r == -CF_ALREADY_EXISTS) /* another call was first */
-		return snap_store_get(s->store, key);
-	if (r < 0 || snap_dirs_make(s->dirs, rec->id, 0, err) < 0)
-		return snap_record_unref(rec);
-	snap_count(&s->counters.resurrected, 1);
-	cf_log_warn("a container that containerd knows was not known here: taken up again",
-	            CF_F_STR("key", key));
-	return rec;
-}
-
 static void on_mounts(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
 {
 	MountsResponse res = CONTAINERD__SERVICES__SNAPSHOTS__V1__MOUNTS_RESPONSE__INIT;
@@ -443,7 +406,7 @@ static void on_mounts(struct rpc_call *call, const ProtobufCMessage *msg, void *
 		find(s, ((const MountsRequest *)msg)->key, &err);
 
 	if (!rec && err.code == CF_NOT_FOUND)
-		rec = take_up_container(s, ((const MountsRequest *)msg)->key, &err);
+		rec = snap_heal_container(s, ((const MountsRequest *)msg)->key, &err);
 	if (!rec || check_mount(s, rec, &err) < 0 || mounts_of(s, rec, &m, &err) < 0) {
 		rpc_fail_err(call, &err);
 		return;

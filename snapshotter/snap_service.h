@@ -41,5 +41,3 @@ void snap_service_init(struct snap_service *s);
 bool snap_service_is_extract_key(const char *key);
 /* Whether @name is one a layer has: "[NS/NUMBER/]sha256:<64 hex>[#NUMBER]". */
 bool snap_service_is_layer_name(const char *name);
-/* Whether containerd's metadata layer named @key: "NS/NUMBER/…". */
-bool snap_service_is_backend_key(const char *key);

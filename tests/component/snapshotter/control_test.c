@@ -165,7 +165,54 @@ static int prepare(const char *sock, const char *snapshotter, const char *key, c
 	return r < 0 ? r : rpc_grpc_call(c, &req, NULL, err);
 }
 
+static int mounts(const char *sock, const char *key, char **ret_type, struct cf_err *err)
+{
+	cf_cleanup(rpc_grpc_client_freep) struct rpc_grpc_client *c = NULL;
+	T(MountsRequest) msg;
+	ProtobufCMessage *answer = NULL;
+	struct rpc_grpc_req req = { .service = SERVICE,
+		                    .method = "Mounts",
+		                    .msg = &msg.base,
+		                    .out = D(mounts_response),
+		                    .timeout_ms = 30000 };
+
+	INIT(mounts_request)(&msg);
+	msg.key = text(key);
+	int r = rpc_grpc_client_new(sock, &c, err);
+
+	if (r == 0)
+		r = rpc_grpc_call(c, &req, &answer, err);
+	if (r < 0)
+		return r;
+	*ret_type = cf_strdup(((T(MountsResponse) *)answer)->mounts[0]->type);
+	protobuf_c_message_free_unpacked(answer, NULL);
+	return 0;
+}
+
 /* ---- tests ---- */
+
+CF_TEST(a_container_that_was_created_before_the_state_was_lost_has_mounts)
+{
+	struct world w = world_new("");
+	cf_cleanup(cf_freep) char *type = NULL;
+	cf_cleanup(cf_freep) char *again = NULL;
+	char *none = NULL;
+	struct cf_err err;
+
+	EXPECT_OK(mounts(w.sock, "k8s.io/17/abc", &type, &err), &err);
+	EXPECT(cf_starts_with(type, "fuse.nydus-overlayfs"));
+	EXPECT_OK(mounts(w.sock, "k8s.io/17/abc", &again, &err), &err);
+	/* No name that containerd's metadata layer gives, or that of an unpacking. */
+	EXPECT(mounts(w.sock, "abc", &none, &err) == -CF_NOT_FOUND);
+	EXPECT(mounts(w.sock, "k8s.io/x/abc", &none, &err) == -CF_NOT_FOUND);
+	EXPECT(mounts(w.sock, "k8s.io/1/", &none, &err) == -CF_NOT_FOUND);
+	EXPECT(mounts(w.sock, "k8s.io/9/extract-1 " CHAIN, &none, &err) == -CF_NOT_FOUND);
+	struct cf_json *j = get_json(w.control, "/v1/health");
+
+	EXPECT(cf_json_int(cf_json_get(j, "snapshots")) == 1);
+	cf_json_free(j);
+	world_end(&w);
+}
 
 CF_TEST(control_shows_what_is_there)
 {

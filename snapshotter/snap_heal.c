@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshotter/snap_heal.h"
+
+#include "base/log.h"
+
+bool snap_heal_is_backend_key(const char *key)
+{
+	const char *number = strchr(key, '/');
+	size_t digits = number ? strspn(number + 1, "0123456789") : 0;
+
+	return number && number != key && digits && number[1 + digits] == '/' && number[2 + digits];
+}
+
+struct snap_record *snap_heal_container(struct snap_service *s, const char *key, struct cf_err *err)
+{
+	struct snap_labels none = { 0 };
+	struct snap_new in = { .key = key,
+		               .parent = "",
+		               .kind = SNAP_ACTIVE,
+		               .flags = SNAP_HAS_DIR | SNAP_KATA,
+		               .labels = &none };
+	struct snap_record *rec = NULL;
+
+	if (s->is_strict || s->mode != SNAP_MODE_GUEST_PULL || !snap_heal_is_backend_key(key) ||
+	    snap_service_is_extract_key(key))
+		return NULL;
+	int r = snap_store_add(s->store, &in, &rec, err);
+
+	if (r == -CF_ALREADY_EXISTS) /* another call was first */
+		return snap_store_get(s->store, key);
+	if (r < 0 || snap_dirs_make(s->dirs, rec->id, 0, err) < 0)
+		return snap_record_unref(rec);
+	snap_count(&s->counters.resurrected, 1);
+	cf_log_warn("a container that containerd knows was not known here: taken up again",
+	            CF_F_STR("key", key));
+	return rec;
+}
