@@ -27,6 +27,8 @@ static const char usage_text[] =
 	"                        \"none\": no such socket\n"
 	"  --metrics-address ADDRESS:PORT\n"
 	"                        serve /metrics and /v1/metrics there too (off)\n"
+	"  --containerd PATH     containerd's socket, asked what layers are made of when it uses\n"
+	"                        our differ (/run/containerd/containerd.sock)\n"
 	"  --log-level LEVEL     error, warn, info (default) or debug\n"
 	"  --help, --version\n"
 	"\n"
@@ -50,6 +52,7 @@ enum {
 	OPT_LEVEL,
 	OPT_CONTROL,
 	OPT_METRICS,
+	OPT_CONTAINERD,
 	OPT_IGNORED,
 	OPT_HELP,
 	OPT_VERSION
@@ -66,6 +69,7 @@ static const struct option options[] = {
 	{ "log-level", required_argument, NULL, OPT_LEVEL },
 	{ "control", required_argument, NULL, OPT_CONTROL },
 	{ "metrics-address", required_argument, NULL, OPT_METRICS },
+	{ "containerd", required_argument, NULL, OPT_CONTAINERD },
 	/* nydus-snapshotter's, without a meaning here. */
 	{ "nydus-image", required_argument, NULL, OPT_IGNORED },
 	{ "nydusd", required_argument, NULL, OPT_IGNORED },
@@ -86,6 +90,7 @@ void snap_config_fini(struct snap_config *c)
 	free(c->file);
 	free(c->control);
 	free(c->metrics);
+	free(c->containerd);
 	for (size_t i = 0; c->instances && i < c->instance_count; i++) {
 		free(c->instances[i].name);
 		free(c->instances[i].root);
@@ -130,6 +135,9 @@ static int apply_option(struct snap_config *c, int opt, const char *value, struc
 		if (!c->is_control_off)
 			set(&c->control, value);
 		return 0;
+	case OPT_CONTAINERD:
+		set(&c->containerd, value);
+		return 0;
 	case OPT_METRICS:
 		set(&c->metrics, value);
 		return 0;
@@ -171,6 +179,7 @@ static void set_defaults(struct snap_config *c, bool is_nydus)
 	                       : "/var/lib/coffer/snapshotter");
 	set(&c->address, is_nydus ? "/run/containerd-nydus/containerd-nydus-grpc.sock"
 	                          : "/run/coffer/snapshotter.sock");
+	set(&c->containerd, "/run/containerd/containerd.sock");
 	set(&c->helper, is_nydus ? "nydus-overlayfs" : "nydus-overlayfs-coffer");
 	/* The file adds its instances behind the first. */
 	c->instances = cf_zalloc_n(SNAP_INSTANCES_MAX, sizeof(c->instances[0]));

@@ -41,6 +41,7 @@ static const struct taken {
 	/* Ours. */
 	{ "metadata", KEY_METADATA, 0, false },
 	{ "durability", KEY_DURABILITY, 0, false },
+	{ "containerd.address", KEY_STRING, AT(containerd), false },
 	{ "resurrect", KEY_BOOL, AT(is_strict), true },
 #undef AT
 };

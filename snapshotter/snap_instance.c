@@ -66,6 +66,7 @@ static int open_state(const struct snap_config *c, const struct snap_config_inst
 	s->is_sync_remove = c->is_sync_remove;
 	s->is_strict = c->is_strict;
 	s->is_relaxed = c->is_relaxed;
+	s->containerd = c->containerd[0] ? c->containerd : NULL;
 	s->mount = (struct snap_mount_opts){ .root = ci->root,
 		                             .helper = c->helper,
 		                             .is_minimal = c->is_minimal,
@@ -181,6 +182,8 @@ int snap_instances_open(const struct snap_config *c, struct snap_instances *ret,
 		if (r == 0)
 			r = open_state(c, &c->instances[i], in, err);
 	}
+	for (size_t i = 1; i < ret->count; i++)
+		ret->items[i - 1].service.next = &ret->items[i].service;
 	if (r == 0)
 		make_tables(ret);
 	else
@@ -196,6 +199,7 @@ void snap_instances_close(struct snap_instances *in)
 		x->service.erofs = snap_erofs_close(x->service.erofs);
 		x->service.dirs = snap_dirs_close(x->service.dirs);
 		x->service.store = snap_store_close(x->service.store);
+		snap_service_fini(&x->service);
 		cf_close(&x->lock_fd);
 	}
 }

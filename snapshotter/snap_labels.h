@@ -50,3 +50,13 @@ uint32_t snap_labels_root_of(const char *mapping);
 void snap_labels_encode(const struct snap_labels *l, struct cf_buf *out);
 /* Reads what snap_labels_encode() wrote, onto an empty @ret. -CF_DATA_LOSS when it is none. */
 cf_must_use int snap_labels_decode(struct cf_view in, struct snap_labels *ret, struct cf_err *err);
+
+/* Every request's labels are repeated { key, value } of a type of its own. */
+#define SNAP_TAKE_LABELS(msg, to, e)                                                               \
+	({                                                                                         \
+		int take_r_ = 0;                                                                   \
+		for (size_t i_ = 0; take_r_ == 0 && i_ < (msg)->n_labels; i_++)                    \
+			take_r_ = snap_labels_set((to), (msg)->labels[i_]->key,                    \
+			                          (msg)->labels[i_]->value, (e));                  \
+		take_r_;                                                                           \
+	})

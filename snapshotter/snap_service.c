@@ -5,6 +5,8 @@
 #include "base/str.h"
 #include "proto/containerd_snapshots.pb-c.h"
 #include "proto/grpc_health.pb-c.h"
+#include "snapshotter/snap_commit.h"
+#include "snapshotter/snap_differ.h"
 #include "snapshotter/snap_filter.h"
 #include "snapshotter/snap_heal.h"
 
@@ -16,7 +18,6 @@ typedef Containerd__Services__Snapshots__V1__ViewSnapshotRequest ViewRequest;
 typedef Containerd__Services__Snapshots__V1__ViewSnapshotResponse ViewResponse;
 typedef Containerd__Services__Snapshots__V1__MountsRequest MountsRequest;
 typedef Containerd__Services__Snapshots__V1__MountsResponse MountsResponse;
-typedef Containerd__Services__Snapshots__V1__CommitSnapshotRequest CommitRequest;
 typedef Containerd__Services__Snapshots__V1__RemoveSnapshotRequest RemoveRequest;
 typedef Containerd__Services__Snapshots__V1__StatSnapshotRequest StatRequest;
 typedef Containerd__Services__Snapshots__V1__StatSnapshotResponse StatResponse;
@@ -32,16 +33,6 @@ typedef Containerd__Services__Snapshots__V1__Info__LabelsEntry LabelsEntry;
 #define DIGEST_HEX 64u
 
 /* ---- messages ---- */
-
-/* Every request's labels are repeated { key, value } of a type of its own. */
-#define TAKE_LABELS(msg, to, e)                                                                    \
-	({                                                                                         \
-		int take_r_ = 0;                                                                   \
-		for (size_t i_ = 0; take_r_ == 0 && i_ < (msg)->n_labels; i_++)                    \
-			take_r_ = snap_labels_set((to), (msg)->labels[i_]->key,                    \
-			                          (msg)->labels[i_]->value, (e));                  \
-		take_r_;                                                                           \
-	})
 
 struct mount_msg {
 	Containerd__Types__Mount mount;
@@ -305,12 +296,31 @@ static int provide_layer(struct snap_service *s, const char *ref, const char *pa
 	                       ref);
 }
 
+/* Set once: a plugin's name does not change while its state directory is in use. */
+static void remember_plugin(struct snap_service *s, const char *name)
+{
+	char *none = NULL;
+
+	if (!name[0] || strlen(name) > SNAP_PLUGIN_MAX || s->plugin)
+		return;
+	char *copy = cf_strdup(name);
+
+	if (!atomic_compare_exchange_strong(&s->plugin, &none, copy))
+		free(copy);
+}
+
+char *snap_service_plugin(struct snap_service *s)
+{
+	return cf_strdup(atomic_load(&s->plugin));
+}
+
 static int prepare(struct snap_service *s, const PrepareRequest *req, struct snap_mount *ret,
                    struct cf_err *err)
 {
 	cf_cleanup(snap_labels_fini) struct snap_labels labels = { 0 };
-	int r = TAKE_LABELS(req, &labels, err);
+	int r = SNAP_TAKE_LABELS(req, &labels, err);
 
+	remember_plugin(s, req->snapshotter);
 	if (r < 0)
 		return r;
 	const char *ref = snap_labels_get(&labels, SNAP_LABEL_REF);
@@ -344,7 +354,7 @@ static int view(struct snap_service *s, const ViewRequest *req, struct snap_moun
                 struct cf_err *err)
 {
 	cf_cleanup(snap_labels_fini) struct snap_labels labels = { 0 };
-	int r = TAKE_LABELS(req, &labels, err);
+	int r = SNAP_TAKE_LABELS(req, &labels, err);
 
 	return r < 0 ? r : add(s, req->key, req->parent, SNAP_VIEW, &labels, ret, err);
 }
@@ -538,156 +548,7 @@ static void on_list(struct rpc_call *call, const ProtobufCMessage *msg, void *us
 		rpc_reply(call, NULL);
 }
 
-/* ---- commit, update, remove, cleanup ---- */
-
-/* Under guest pull no layer should come here: one that did can be seen in the metrics. */
-static void count_host_bytes(struct snap_service *s, int64_t size, int64_t inodes)
-{
-	bool is_empty = inodes <= 1; /* the directory alone */
-
-	if (s->mode == SNAP_MODE_GUEST_PULL && !is_empty)
-		snap_count(&s->counters.host_layer_bytes, (uint64_t)size);
-}
-
-static bool name_is_free(struct snap_service *s, const char *name)
-{
-	cf_cleanup(snap_record_unrefp) struct snap_record *rec = snap_store_get(s->store, name);
-
-	return !rec;
-}
-
-static bool keeps_image(const struct snap_service *s, const struct snap_record *rec)
-{
-	return rec && rec->kind == SNAP_ACTIVE && !(rec->flags & (SNAP_NULL_EXTRACT | SNAP_KATA)) &&
-	       (s->mode == SNAP_MODE_EROFS || (rec->flags & SNAP_ON_EROFS));
-}
-
-/* The directory becomes an image. What the store will refuse anyway is not built first. */
-static int commit_image(struct snap_service *s, struct rpc_call *call,
-                        const struct snap_record *rec, struct snap_commit *in, struct cf_err *err)
-{
-	bool is_base = rec->parent_id == 0 && !in->parent[0];
-	struct snap_erofs_usage used = { 0 };
-	int r = 0;
-
-	if (name_is_free(s, in->name))
-		r = snap_erofs_build(s->erofs, rec->id, is_base, is_cancelled, call, &used, err);
-	in->size = used.size;
-	in->inodes = used.inodes;
-	in->flags_add = SNAP_EROFS;
-	in->flags_del |= SNAP_ON_EROFS;
-	return r;
-}
-
-/* What is kept of an unpacking that brought no labels: that the layer exists, not its content. */
-static int commit_nothing(struct snap_commit *in, struct snap_labels *labels, struct cf_err *err)
-{
-	int r = snap_labels_set(labels, SNAP_LABEL_PROXY_MODE, "true", err);
-
-	if (r == 0)
-		r = snap_labels_set(labels, SNAP_LABEL_OUR_MODE, "guest-pull", err);
-	in->flags_add = SNAP_GUEST_PULL;
-	in->flags_del = SNAP_NULL_EXTRACT | SNAP_HAS_DIR;
-	in->size = in->inodes = 0;
-	return r;
-}
-
-/* The directory stays; what was acknowledged is on disk. An empty one (one inode) has nothing. */
-static int commit_dir(struct snap_service *s, struct rpc_call *call, const struct snap_record *rec,
-                      struct snap_commit *in, struct snap_labels *labels, struct cf_err *err)
-{
-	int r = snap_dirs_usage(s->dirs, rec->id, is_cancelled, call, &in->size, &in->inodes, err);
-
-	if (r < 0)
-		return r;
-	count_host_bytes(s, in->size, in->inodes);
-	if (rec->flags & SNAP_NULL_EXTRACT)
-		return commit_nothing(in, labels, err);
-	return in->inodes > 1 && !s->is_relaxed ? snap_dirs_sync(s->dirs, rec->id, err) : 0;
-}
-
-static int commit_content(struct snap_service *s, struct rpc_call *call,
-                          const struct snap_record *rec, struct snap_commit *in,
-                          struct snap_labels *labels, struct cf_err *err)
-{
-	return keeps_image(s, rec) ? commit_image(s, call, rec, in, err)
-	                           : commit_dir(s, call, rec, in, labels, err);
-}
-
-/* The commit is durable: nothing that fails here is the caller's concern. */
-static void after_commit(struct snap_service *s, const struct snap_record *rec,
-                         const struct snap_commit *in)
-{
-	struct cf_err err;
-	int r = 0;
-
-	if (in->flags_del & SNAP_HAS_DIR)
-		r = snap_dirs_drop(s->dirs, rec->id, &err);
-	else if (in->flags_add & SNAP_EROFS)
-		r = snap_dirs_clear(s->dirs, rec->id, &err);
-	if (r < 0)
-		cf_log_warn("a committed directory stays", CF_F_STR("why", err.msg));
-	if (rec->flags & SNAP_ON_EROFS)
-		snap_erofs_release(s->erofs, rec->parent_id, true);
-}
-
-static int commit(struct snap_service *s, struct rpc_call *call, const CommitRequest *req,
-                  struct cf_err *err)
-{
-	cf_cleanup(snap_labels_fini) struct snap_labels labels = { 0 };
-	struct snap_commit in = { .key = req->key,
-		                  .name = req->name,
-		                  .parent = req->parent,
-		                  .labels = &labels,
-		                  .flags_del = SNAP_KATA };
-	cf_cleanup(snap_record_unrefp) struct snap_record *rec = snap_store_get(s->store, req->key);
-	int r = TAKE_LABELS(req, &labels, err);
-
-	if (r == 0 && rec && rec->kind == SNAP_ACTIVE)
-		r = commit_content(s, call, rec, &in, &labels, err);
-	if (r == 0)
-		r = snap_store_commit(s->store, &in, err);
-	if (r == 0 && rec)
-		after_commit(s, rec, &in);
-	return r;
-}
-
-struct commit_job {
-	struct snap_service *s;
-	struct rpc_call *call;
-	const CommitRequest *req; /* valid until the call is answered */
-};
-
-static void run_commit(void *arg)
-{
-	struct commit_job *job = arg;
-	struct cf_err err;
-
-	if (commit(job->s, job->call, job->req, &err) < 0)
-		rpc_fail_err(job->call, &err);
-	else
-		reply_empty(job->call);
-	free(job);
-}
-
-static void on_commit(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
-{
-	struct snap_service *s = user;
-	const CommitRequest *req = (const CommitRequest *)msg;
-	cf_cleanup(snap_record_unrefp) struct snap_record *rec = snap_store_get(s->store, req->key);
-	struct commit_job *job = cf_zalloc(sizeof(*job));
-	struct cf_err err;
-
-	*job = (struct commit_job){ s, call, req };
-	if (!keeps_image(s, rec)) {
-		run_commit(job);
-		return;
-	}
-	if (snap_erofs_later(s->erofs, run_commit, job, &err) == 0)
-		return;
-	rpc_fail_err(call, &err);
-	free(job);
-}
+/* ---- update, remove, cleanup ---- */
 
 static int update(struct snap_service *s, const UpdateRequest *req, struct snap_record **ret,
                   struct cf_err *err)
@@ -696,7 +557,7 @@ static int update(struct snap_service *s, const UpdateRequest *req, struct snap_
 
 	if (!req->info)
 		return cf_fail(err, CF_INVALID_ARGUMENT, "update of nothing");
-	int r = TAKE_LABELS(req->info, &labels, err);
+	int r = SNAP_TAKE_LABELS(req->info, &labels, err);
 
 	return r < 0 ? r
 	             : snap_store_update(s->store, req->info->name, &labels,
@@ -785,7 +646,7 @@ static const struct rpc_method snapshots_methods[] = {
 	  0 },
 	{ "View", &SNAP(view_snapshot_request), &SNAP(view_snapshot_response), on_view, 0 },
 	{ MOUNTS, &SNAP(mounts_request), &SNAP(mounts_response), on_mounts, RPC_INLINE },
-	{ "Commit", &SNAP(commit_snapshot_request), &EMPTY, on_commit, 0 },
+	{ "Commit", &SNAP(commit_snapshot_request), &EMPTY, snap_on_commit, 0 },
 	{ "Remove", &SNAP(remove_snapshot_request), &EMPTY, on_remove, 0 },
 	{ "Stat", &SNAP(stat_snapshot_request), &SNAP(stat_snapshot_response), on_stat,
 	  RPC_INLINE },
@@ -815,4 +676,11 @@ void snap_service_init(struct snap_service *s)
 		                          CF_ARRAY_LEN(health_methods), s };
 	s->services[0] = &s->snapshots;
 	s->services[1] = &s->health;
+	snap_differ_init(s, &s->diff);
+	s->services[2] = &s->diff;
+}
+
+void snap_service_fini(struct snap_service *s)
+{
+	free(atomic_exchange(&s->plugin, NULL));
 }

@@ -10,8 +10,9 @@
 #include "snapshotter/snap_erofs.h"
 #include "snapshotter/snap_mount.h"
 
-#define SNAP_LIST_PAGE 100 /* records in one message of List */
-#define SNAP_METHODS   10
+#define SNAP_LIST_PAGE  100 /* records in one message of List */
+#define SNAP_METHODS    10
+#define SNAP_PLUGIN_MAX 76u /* bytes; containerd's plugin ids are no longer */
 
 enum snap_mode {
 	SNAP_MODE_GUEST_PULL, /* layers stay in the registry, the guest pulls */
@@ -30,12 +31,19 @@ struct snap_service {
 	struct snap_counters counters;
 	bool is_relaxed; /* content that was committed may be lost with the power */
 	struct rpc_method methods[SNAP_METHODS];
-	struct rpc_service snapshots, health;
-	const struct rpc_service *services[2]; /* for the server */
+	const char *containerd;    /* its socket, for the differ; NULL: not asked */
+	struct snap_service *next; /* the next instance's, or NULL */
+	_Atomic(char *) plugin;    /* as containerd calls us; see snap_service_plugin() */
+	struct rpc_service snapshots, health, diff;
+	const struct rpc_service *services[3]; /* for the server */
 };
 
 /* Fills the tables; store, dirs, erofs, mount and mode are set before. @s stays where it is. */
 void snap_service_init(struct snap_service *s);
+
+void snap_service_fini(struct snap_service *s);
+/* The name of the plugin in containerd's configuration, once it asked for anything; caller frees. */
+char *snap_service_plugin(struct snap_service *s);
 
 /* Whether @key is that of an unpacking: ".../extract-… sha256:<64 hex>". */
 bool snap_service_is_extract_key(const char *key);

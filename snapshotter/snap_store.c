@@ -687,6 +687,17 @@ void snap_store_chain(struct snap_store *st, const struct snap_record *rec, stru
 	pthread_rwlock_unlock(&st->lock);
 }
 
+struct snap_record *snap_store_get_id(struct snap_store *st, int64_t id)
+{
+	pthread_rwlock_rdlock(&st->lock);
+	struct snap_record *rec = snap_index_get_id(st->index, id);
+
+	if (rec)
+		snap_record_ref(rec);
+	pthread_rwlock_unlock(&st->lock);
+	return rec;
+}
+
 bool snap_store_has_id(struct snap_store *st, int64_t id)
 {
 	pthread_rwlock_rdlock(&st->lock);

@@ -81,6 +81,7 @@ void snap_list_fini(struct snap_list *l);
 void snap_store_list(struct snap_store *st, struct snap_list *ret);
 /* The committed ones below @rec, nearest first, at most SNAP_CHAIN_MAX. */
 void snap_store_chain(struct snap_store *st, const struct snap_record *rec, struct snap_list *ret);
+struct snap_record *snap_store_get_id(struct snap_store *st, int64_t id); /* as snap_store_get() */
 bool snap_store_has_id(struct snap_store *st, int64_t id);
 size_t snap_store_count(struct snap_store *st);
 void snap_store_stats(struct snap_store *st, struct cf_db_stats *ret);
