@@ -30,6 +30,7 @@
 struct world {
 	char *dir, *root, *sock;
 	const char *driver;
+	const char *containerd; /* its socket; NULL: none there */
 	pid_t pid;
 	struct rpc_grpc_client *c;
 };
@@ -51,6 +52,8 @@ static inline void daemon_start(struct world *w)
 		         text(w->driver),
 		         text("--log-level"),
 		         text("error"),
+		         text("--containerd"),
+		         text(w->containerd ? w->containerd : ""),
 		         NULL };
 
 	w->pid = fork(); /* before this process has a client of its own */
@@ -89,7 +92,7 @@ static inline void client_start(struct world *w)
 	EXPECT_OK(rpc_grpc_client_new(w->sock, &w->c, &err), &err);
 }
 
-static inline struct world *world_new(const char *driver)
+static inline struct world *world_new_with(const char *driver, const char *containerd)
 {
 	struct world *w = cf_zalloc(sizeof(*w));
 	static int count;
@@ -99,9 +102,15 @@ static inline struct world *world_new(const char *driver)
 	w->root = cf_asprintf("%s/root%d", w->dir, count++);
 	w->sock = cf_asprintf("%s/sock", w->dir);
 	w->driver = driver;
+	w->containerd = containerd;
 	daemon_start(w);
 	client_start(w);
 	return w;
+}
+
+static inline struct world *world_new(const char *driver)
+{
+	return world_new_with(driver, NULL);
 }
 
 /* Mounts outlive the daemon, for the containers that stand on them. */
@@ -158,6 +167,7 @@ static inline int prepare(struct world *w, const char *key, const char *parent,
 	T(PrepareSnapshotResponse) *res = NULL;
 
 	INIT(prepare_snapshot_request)(&req);
+	req.snapshotter = text("coffer");
 	req.key = text(key);
 	req.parent = text(parent);
 	for (; labels && labels[0]; labels += 2) {
