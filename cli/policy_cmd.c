@@ -17,6 +17,7 @@ static const char help_eval[] =
 	"  -i, --input FILE          JSON: the input; - is standard input\n"
 	"      --input-term TERM     the input as a Rego term\n"
 	"      --references FILE     JSON object behind query_reference_value(id)\n"
+	"      --trace               every step on standard error\n"
 	"      --strict-builtin-errors  a builtin's error ends the evaluation\n"
 	"      --v0, --v1            the language; default: v1, then v0 for what cannot be read "
 	"so\n"
@@ -33,7 +34,7 @@ static const char help_check[] =
 	"usage: coffer policy check [--v0|--v1] POLICY...\n"
 	"Parses and compiles; prints errors and warnings with their places. Exit code 9: errors.\n";
 
-enum { OPT_TERM = 256, OPT_REFS, OPT_STRICT, OPT_V0, OPT_V1, OPT_JSON, OPT_HELP };
+enum { OPT_TERM = 256, OPT_TRACE, OPT_REFS, OPT_STRICT, OPT_V0, OPT_V1, OPT_JSON, OPT_HELP };
 
 static const struct option options[] = {
 	{ "query", required_argument, NULL, 'q' },
@@ -42,6 +43,7 @@ static const struct option options[] = {
 	{ "policy", required_argument, NULL, 'p' },
 	{ "input-term", required_argument, NULL, OPT_TERM },
 	{ "references", required_argument, NULL, OPT_REFS },
+	{ "trace", no_argument, NULL, OPT_TRACE },
 	{ "strict-builtin-errors", no_argument, NULL, OPT_STRICT },
 	{ "v0", no_argument, NULL, OPT_V0 },
 	{ "v0-compatible", no_argument, NULL, OPT_V0 },
@@ -83,6 +85,9 @@ static int take_option(struct policy_job *job, int c, const char *help, struct c
 		return 0;
 	case OPT_STRICT:
 		job->is_strict = true;
+		return 0;
+	case OPT_TRACE:
+		job->wants_trace = true;
 		return 0;
 	case OPT_V0:
 		job->version = POLICY_REGO_V0;

@@ -202,15 +202,37 @@ void policy_job_print_errors(struct policy_job *job, const struct policy_message
 	printf("{\n  \"errors\": [%s\n  ]\n}\n", job->errors.data ? (char *)job->errors.data : "");
 }
 
-struct policy_request policy_job_request(const struct policy_job *job)
+static void print_trace(void *user, const struct policy_trace *t)
 {
-	return (struct policy_request){ .query = job->query,
+	static const char *const words[] = { "enter", "try", "fail", "exit" };
+	struct policy_job *job = user;
+	struct cf_buf value = { .max = 4096 };
+
+	if (job->trace_lines++ >= POLICY_TRACE_LINES_MAX)
+		return;
+	fprintf(stderr, "%*s%-5s %s:%u:%u  ", (int)CF_MIN(t->depth, 20u) * 2, "", words[t->kind],
+	        t->file, t->line, t->col);
+	for (size_t i = 0; i < t->text.size; i++)
+		fputc(t->text.data[i] < ' ' ? ' ' : t->text.data[i], stderr);
+	if (t->kind == POLICY_TRACE_EXIT && t->value &&
+	    policy_value_json(t->value, &value, NULL) == 0)
+		fprintf(stderr, " = %.200s", (const char *)value.data);
+	else if (t->kind == POLICY_TRACE_EXIT)
+		fputs(" has no value here", stderr);
+	fputc('\n', stderr);
+	cf_buf_fini(&value);
+}
+
+struct policy_request policy_job_request(struct policy_job *job)
+{
+	return (struct policy_request){ .trace = job->wants_trace ? print_trace : NULL,
+		                        .trace_user = job,
+		                        .query = job->query,
 		                        .input_json = cf_buf_view(&job->input_text),
 		                        .data_json = cf_buf_view(&job->data_text),
 		                        .hook_user = job->reference_table };
 }
 
-/* A conflict or a strict builtin's error is the policy's fault, not this machine's. */
 int policy_job_exit(const struct cf_err *err)
 {
 	if (err->code == CF_FAILED_PRECONDITION)

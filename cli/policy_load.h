@@ -8,7 +8,8 @@
 
 struct policy_job {
 	enum policy_version version;
-	bool is_strict, is_json, is_quiet;
+	bool is_strict, is_json, is_quiet, wants_trace;
+	unsigned trace_lines; /* printed so far */
 	struct cf_strv files; /* policies */
 	const char *data, *input, *input_term, *query, *references;
 	struct cf_buf texts[POLICY_FILES_MAX], data_text, input_text;
@@ -30,5 +31,11 @@ void policy_job_fini(struct policy_job *job);
 void policy_job_print_errors(struct policy_job *job, const struct policy_message *m,
                              const struct cf_err *err);
 /* The request for this job; borrowed from it. */
-struct policy_request policy_job_request(const struct policy_job *job);
+struct policy_request policy_job_request(struct policy_job *job);
+#define POLICY_TRACE_LINES_MAX 100000u /* on stderr; more are counted in silence */
+
+/*
+ * A policy's fault is bad data (9), also a conflict that shows when it is evaluated; a budget that ran
+ * out is a limit (20): trying again does not help.
+ */
 int policy_job_exit(const struct cf_err *err);

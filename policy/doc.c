@@ -191,6 +191,8 @@ static int scan_end(const struct scan *s, const struct pv *v)
 	bool ok = s->op->dst ? node_match(s->ev, s->fr, s->op->dst, v) : v->type != PV_BOOL || v->b;
 
 	if (!ok) {
+		if (trace_is_on(s->ev))
+			trace_fail(s->ev, s->fr, s->op);
 		if (s->ev->explain)
 			explain_failure(s->ev, s->fr, s->op);
 		return EVAL_GO;

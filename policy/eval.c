@@ -323,6 +323,8 @@ int eval_block(struct policy_eval *ev, struct frame *fr, const struct block *blo
 		r = eval_tick(ev);
 		if (r < 0)
 			return r;
+		if (trace_is_on(ev))
+			trace_try(ev, fr, block, pc);
 		if (op->kind == OP_WITH || op->kind == OP_WITH_END)
 			return run_with(ev, fr, block, pc, sink);
 		if (op->kind == OP_REF && op->is_scan)
@@ -333,6 +335,8 @@ int eval_block(struct policy_eval *ev, struct frame *fr, const struct block *blo
 		if (r < 0)
 			return r;
 		if (!ok) {
+			if (trace_is_on(ev))
+				trace_fail(ev, fr, op);
 			if (ev->explain)
 				explain_failure(ev, fr, op);
 			return EVAL_GO;

@@ -157,6 +157,21 @@ void explain_builtin_error(struct policy_eval *ev, const struct op *op, const ch
 void explain_result(struct policy_eval *ev, const struct group *g, const struct pv *value,
                     bool by_default);
 
+/* "data.policy.allow", appended. */
+void explain_rule_name(const struct tree *t, struct cf_buf *out);
+
+/* ---- trace.c: only when the request wants a trace ---- */
+
+static inline bool trace_is_on(const struct policy_eval *ev)
+{
+	return ev->rq && ev->rq->trace;
+}
+void trace_enter(struct policy_eval *ev, const struct clause *cl);
+void trace_exit(struct policy_eval *ev, const struct clause *cl, const struct pv *value);
+void trace_try(struct policy_eval *ev, const struct frame *fr, const struct block *block,
+               uint32_t pc);
+void trace_fail(struct policy_eval *ev, const struct frame *fr, const struct op *op);
+
 /* ---- regex_cache.c ---- */
 
 void eval_regex_drop(struct policy_eval *ev);

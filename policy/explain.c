@@ -303,13 +303,13 @@ void explain_result(struct policy_eval *ev, const struct group *g, const struct 
 
 /* ---- telling ---- */
 
-static void tree_name(const struct tree *t, struct cf_buf *out)
+void explain_rule_name(const struct tree *t, struct cf_buf *out)
 {
 	if (!t->parent) {
 		cf_buf_add_str(out, "data");
 		return;
 	}
-	tree_name(t->parent, out);
+	explain_rule_name(t->parent, out);
 	cf_buf_add_byte(out, '.');
 	if (t->key->type == PV_STR)
 		cf_buf_add_view(out, pv_view(t->key));
@@ -391,7 +391,7 @@ static void text_attempt(const struct attempt *at, unsigned nest, struct cf_buf 
 			continue;
 		indent(out, nest + 2);
 		cf_buf_add_str(out, "asked ");
-		tree_name(k->clause->group->tree, out);
+		explain_rule_name(k->clause->group->tree, out);
 		cf_buf_add_str(out, ":\n");
 		text_attempt(k, nest + 2, out);
 	}
@@ -403,7 +403,7 @@ static void explain_text(const struct explain *x, struct cf_buf *out)
 		cf_buf_add_str(out, "no rule was asked for\n");
 		return;
 	}
-	tree_name(x->group->tree, out);
+	explain_rule_name(x->group->tree, out);
 	cf_buf_printf(out, " is %s", x->value);
 	if (x->is_default && x->fallback->module)
 		cf_buf_printf(out, " (default, %s:%u:%u)", x->fallback->module->file,
@@ -424,7 +424,7 @@ static void json_attempt(const struct attempt *at, unsigned nest, struct cf_buf 
 	const struct loc loc = at->failed ? at->failed->loc : at->clause->loc;
 	struct cf_buf name = { 0 }, text = { 0 };
 
-	tree_name(at->clause->group->tree, &name);
+	explain_rule_name(at->clause->group->tree, &name);
 	literal_text(at, &text);
 	cf_buf_add_byte(out, '{');
 	json_str(out, "rule", name.data ? (const char *)name.data : "");
@@ -463,7 +463,7 @@ static void explain_json(const struct explain *x, struct cf_buf *out)
 	struct cf_buf name = { 0 };
 
 	if (x->has_result)
-		tree_name(x->group->tree, &name);
+		explain_rule_name(x->group->tree, &name);
 	cf_buf_add_byte(out, '{');
 	json_str(out, "query", name.data ? (const char *)name.data : "");
 	cf_buf_add_byte(out, ',');

@@ -112,6 +112,21 @@ CF_DEFINE_CLEANUP(struct policy_eval *, policy_eval_free);
 /* From another thread or a signal handler: the run under way ends with -CF_CANCELLED. */
 void policy_eval_cancel(struct policy_eval *ev);
 
+enum policy_trace_kind {
+	POLICY_TRACE_ENTER, /* a body of the rule .text */
+	POLICY_TRACE_TRY,   /* the literal .text */
+	POLICY_TRACE_FAIL,  /* … has no value, or the wrong one */
+	POLICY_TRACE_EXIT,  /* of the body: .value, or NULL for none */
+};
+struct policy_trace { /* borrowed for the call */
+	enum policy_trace_kind kind;
+	unsigned depth; /* rules in rules */
+	const char *file;
+	unsigned line, col;
+	struct cf_view text;
+	const struct pv *value;
+};
+
 struct policy_request {
 	struct cf_view input_json, data_json; /* size 0: undefined, {} */
 	const struct pv *input, *data;        /* instead of the texts: already values */
@@ -120,6 +135,9 @@ struct policy_request {
 	void *hook_user;
 	void (*print)(void *user, const char *file, unsigned line, struct cf_view text);
 	void *print_user;
+	/* Every step, as it is made; NULL: none. As many as the budget has steps: bound what you keep. */
+	void (*trace)(void *user, const struct policy_trace *t);
+	void *trace_user;
 	bool wants_explain;
 	bool refuses_duplicate_keys; /* in input_json */
 	bool captures;               /* policy_query(): keep the value of each expression */

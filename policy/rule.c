@@ -48,6 +48,8 @@ static int run_clause(struct policy_eval *ev, const struct clause *cl, const str
 		fr.slots[i] = args[i];
 	ev->frame = &fr;
 	fr.attempt = ev->explain ? explain_open(ev, cl) : NULL;
+	if (trace_is_on(ev))
+		trace_enter(ev, cl);
 	int r = eval_block(ev, &fr, &cl->block, 0, sink);
 	eval_frame_pop(ev, &fr);
 	ev->depth--;
@@ -66,6 +68,8 @@ static int run_chain(struct policy_eval *ev, const struct clause *cl, const stru
 		struct attempt *outer = ev->attempt;
 		int r = run_clause(ev, cl, args, &s.sink);
 
+		if (r >= 0 && trace_is_on(ev))
+			trace_exit(ev, cl, s.value);
 		/* Defaults, and bodies past the limit of records, have none of their own to close. */
 		if (ev->explain && ev->attempt != outer) {
 			explain_close(ev, ev->attempt, s.value != NULL);

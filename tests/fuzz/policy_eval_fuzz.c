@@ -37,8 +37,19 @@ static const char text[] =
 
 static const char *const queries[] = { "data.t", "data.t.trust", "data.t.allow", "data.t.misc" };
 
+/* Looks at all of it, so that a bad view shows. */
+static void look(void *user, const struct policy_trace *t)
+{
+	size_t *sum = user;
+
+	for (size_t i = 0; i < t->text.size; i++)
+		*sum += t->text.data[i];
+	*sum += strlen(t->file) + policy_value_is_true(t->value);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	size_t sum = 0;
 	const struct policy_source src = { .name = "t", .text = CF_VIEW_LIT(text) };
 	const struct policy_budget budget = { .steps = 100000,
 		                              .memory_bytes = 4u << 20,
@@ -57,6 +68,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		                     .input_json = { data + 1, size - 1 },
 		                     .refuses_duplicate_keys = data[0] & 1,
 		                     .wants_explain = data[0] & 2,
+		                     .trace = data[0] & 16 ? look : NULL,
+		                     .trace_user = &sum,
 		                     .now_ns = 1 };
 	if (policy_run(policy, ev, &rq, &v, NULL) == 0 && policy_value_json(v, &out, NULL) < 0)
 		cf_buf_reset(&out);

@@ -177,6 +177,43 @@ CF_TEST(explain_survives_defaults_and_too_many_bodies)
 	EXPECT(strstr((char *)out.data, "tried 600 ways"));
 }
 
+/* ---- traces ---- */
+
+static void add_event(void *user, const struct policy_trace *t)
+{
+	static const char *const words[] = { "enter", "try", "fail", "exit" };
+	struct cf_buf *out = user;
+
+	cf_buf_printf(out, "%u %s %u:%u %.*s\n", t->depth, words[t->kind], t->line, t->col,
+	              (int)t->text.size, (const char *)t->text.data);
+	EXPECT(t->kind == POLICY_TRACE_EXIT || !t->value);
+}
+
+CF_TEST(trace_tells_each_step_in_order)
+{
+	cf_cleanup(policy_unrefp) struct policy *p = engine_compile(
+		"package t\nallow if {\n\tgood(input.x)\n\tinput.y\n}\ngood(x) if x > 1\n");
+	cf_cleanup(policy_eval_freep) struct policy_eval *ev = NULL;
+	cf_cleanup(cf_buf_fini) struct cf_buf out = { 0 };
+	struct policy_request rq = { .query = "data.t.allow",
+		                     .input_json = CF_VIEW_LIT("{\"x\": 2}"),
+		                     .trace = add_event,
+		                     .trace_user = &out };
+	const struct pv *v = NULL;
+	struct cf_err err;
+
+	EXPECT_OK(policy_eval_new(NULL, &ev, &err), &err);
+	EXPECT_INT(policy_run(p, ev, &rq, &v, &err), POLICY_E_UNDEFINED);
+	EXPECT_STR((char *)out.data, "1 enter 2:1 data.t.allow\n"
+	                             "1 try 3:7 good(input.x)\n"
+	                             "2 enter 6:1 data.t.good\n"
+	                             "2 try 6:12 x > 1\n"
+	                             "2 exit 6:1 data.t.good\n"
+	                             "1 try 4:2 input.y\n"
+	                             "1 fail 4:2 input.y\n"
+	                             "1 exit 2:1 data.t.allow\n");
+}
+
 CF_TEST(explain_needs_a_run_that_asked_for_it)
 {
 	cf_cleanup(policy_eval_freep) struct policy_eval *ev = NULL;
