@@ -7,6 +7,7 @@
 #include "proto/rpc_grpc.h"
 #include "tests/harness/test.h"
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -451,4 +452,93 @@ CF_TEST(settings_are_refused_with_file_and_line)
 
 	for (size_t i = 0; i < CF_ARRAY_LEN(cases); i++)
 		expect_refused(cases[i].config, cases[i].want);
+}
+
+/* What another uid gets of containerd's socket: > 0 when it is let in. */
+static int knock_as(const char *sock, uid_t uid)
+{
+	static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct cf_err err;
+		char answer[64];
+
+		if (setuid(uid) < 0)
+			_exit(2);
+		int fd = cf_connect_unix(sock, &err);
+
+		(void)!write(fd, preface, sizeof(preface) - 1);
+		_exit(fd >= 0 && read(fd, answer, sizeof(answer)) > 0 ? 1 : 0);
+	}
+	EXPECT(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+CF_TEST(containerds_socket_lets_in_whom_the_settings_name)
+{
+	if (geteuid() != 0)
+		SKIP("needs root");
+	struct world w = world_new("");
+
+	EXPECT(chmod(w.dir, 0755) == 0 && chmod(w.sock, 0666) == 0);
+	EXPECT(knock_as(w.sock, 65534) == 0);
+	world_end(&w);
+
+	struct world named = world_new("uid = 65534\n");
+	struct stat st;
+
+	EXPECT(stat(named.sock, &st) == 0 && st.st_uid == 65534 && (st.st_mode & 0777) == 0600);
+	EXPECT(chmod(named.dir, 0755) == 0);
+	EXPECT(knock_as(named.sock, 65534) == 1);
+	EXPECT(chmod(named.sock, 0666) == 0);
+	EXPECT(knock_as(named.sock, 65533) == 0);
+	world_end(&named);
+}
+
+static unsigned get_tcp(uint16_t port, const char *path)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+		                  .sin_port = htons(port),
+		                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	cf_cleanup(cf_freep) char *req =
+		cf_asprintf("GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path);
+	cf_cleanup(cf_buf_fini) struct cf_buf answer = { 0 };
+	cf_cleanup(cf_closep) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	unsigned status = 0;
+	struct cf_err err;
+
+	EXPECT(fd >= 0 && connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0);
+	EXPECT_OK(cf_write_all(fd, cf_view_str(req), &err), &err);
+	EXPECT_OK(cf_read_all(fd, 1u << 20, &answer, &err), &err);
+	cf_buf_add_str(&answer, "");
+	EXPECT(sscanf((const char *)answer.data, "HTTP/1.1 %u", &status) == 1);
+	return status;
+}
+
+static uint16_t free_port(void)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+		                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	cf_cleanup(cf_closep) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(sa);
+
+	EXPECT(fd >= 0 && bind(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0);
+	EXPECT(getsockname(fd, (struct sockaddr *)&sa, &len) == 0);
+	return ntohs(sa.sin_port);
+}
+
+CF_TEST(metrics_address_serves_metrics_alone)
+{
+	uint16_t port = free_port();
+	cf_cleanup(cf_freep) char *config =
+		cf_asprintf("[metrics]\naddress = \"127.0.0.1:%u\"\n", port);
+	struct world w = world_new(config);
+
+	EXPECT(get_tcp(port, "/v1/metrics") == 200);
+	EXPECT(get_tcp(port, "/metrics") == 200);
+	EXPECT(get_tcp(port, "/v1/snapshots") == 404);
+	EXPECT(get_tcp(port, "/v1/config") == 404);
+	world_end(&w);
 }
