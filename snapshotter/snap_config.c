@@ -155,7 +155,7 @@ static int apply_option(struct snap_config *c, int opt, const char *value, struc
 	}
 }
 
-/* @want 0: all options but the file's name; else this one alone. */
+/* @want 0: all options but the file's name; else this one alone, and which ones overrule the file. */
 static int walk_options(int argc, char **argv, struct snap_config *c, int want, struct cf_err *err)
 {
 	int r = 0;
@@ -165,6 +165,8 @@ static int walk_options(int argc, char **argv, struct snap_config *c, int want, 
 	for (int opt; r == 0 && (opt = getopt_long_only(argc, argv, "", options, NULL)) != -1;) {
 		if (want && opt == want)
 			set(&c->file, optarg);
+		else if (want)
+			c->has_driver_option |= opt == OPT_DRIVER;
 		else if (!want)
 			r = apply_option(c, opt, optarg, err);
 	}

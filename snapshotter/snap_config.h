@@ -28,7 +28,8 @@ struct snap_config {
 	bool is_minimal, is_volatile, is_sync_remove, is_relaxed, is_strict;
 	enum cf_log_level level;
 	bool has_level, has_driver;
-	uid_t uid; /* owner of the socket, let in beside root and ourselves */
+	bool has_driver_option; /* the command line says it, so the file's is not looked at */
+	uid_t uid;              /* owner of the socket, let in beside root and ourselves */
 	gid_t gid;
 
 	/* The control socket; NULL: beside the main one, unless it is off. */

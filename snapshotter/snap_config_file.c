@@ -179,6 +179,8 @@ static int take_text(struct snap_config *c, const struct taken *k, const char *t
 		take_string(c, k->at, text);
 		return 0;
 	case KEY_DRIVER:
+		if (c->has_driver_option)
+			return 0;
 		c->has_driver = text[0] != '\0';
 		return text[0] ? snap_config_set_driver(text, &c->mode, err) : 0;
 	case KEY_LEVEL:

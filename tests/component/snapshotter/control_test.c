@@ -68,7 +68,8 @@ static pid_t spawn(const char *const *args, uid_t uid)
 	return pid;
 }
 
-static struct world world_new(const char *config)
+/* @option: one more, "--name=value", or NULL. */
+static struct world world_with(const char *config, const char *option)
 {
 	struct world w = { .dir = cf_test_tmpdir() };
 	cf_cleanup(cf_freep) char *root = cf_asprintf("%s/root", w.dir);
@@ -80,12 +81,17 @@ static struct world world_new(const char *config)
 	w.control = cf_asprintf("%s/system.sock", w.dir);
 	EXPECT_OK(cf_write_file_atomic(file, cf_view_str(config), 0600, &err), &err);
 	const char *args[] = { "--state-dir", root,          "--listen", w.sock, "--config",
-		               file,          "--log-level", "error",    NULL };
+		               file,          "--log-level", "error",    option, NULL };
 
 	w.pid = spawn(args, 0);
 	wait_for(w.sock);
 	wait_for(w.control);
 	return w;
+}
+
+static struct world world_new(const char *config)
+{
+	return world_with(config, NULL);
 }
 
 static void world_end(struct world *w)
@@ -391,6 +397,17 @@ CF_TEST(instances_keep_to_their_own_state)
 	struct cf_json *j = get_json(w.control, "/v1/snapshots?instance=second");
 
 	EXPECT(cf_json_len(cf_json_get(j, "snapshots")) == 2);
+	cf_json_free(j);
+	world_end(&w);
+}
+
+CF_TEST(the_command_line_overrules_the_files_driver)
+{
+	struct world w = world_with("[daemon]\nfs_driver = \"fusedev\"\n", "--fs-driver=proxy");
+	struct cf_json *j = get_json(w.control, "/v1/config");
+	const struct cf_json *first = cf_json_at(cf_json_get(j, "instances"), 0);
+
+	EXPECT(cf_view_eq_str(cf_json_str(cf_json_get(first, "fs_driver")), "proxy"));
 	cf_json_free(j);
 	world_end(&w);
 }
