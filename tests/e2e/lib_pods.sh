@@ -106,10 +106,10 @@ pods_no_mount() { [ -z "$(stage_mounts)" ]; }
 pods_end() { # POD
 	cri_pod_stop "$1" && cri_pod_remove "$1"
 }
-# All pods that containerd knows.
+# All pods that containerd knows; 1 when one is still there.
 pods_end_all() {
 	local id
-	for id in $(cri Runtime/ListPodSandbox </dev/null | sed -n 's/^  id: "\(.*\)"/\1/p'); do pods_end "$id"; done
+	for id in $(cri Runtime/ListPodSandbox </dev/null | sed -n 's/^  id: "\(.*\)"/\1/p'); do pods_end "$id" || return 1; done
 }
 pods_machine_up() { [ -n "$(pods_machine_pid)" ]; }
 # Snapshots that a container or pod still has: what is left of pulled images is committed.

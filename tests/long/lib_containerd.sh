@@ -1,6 +1,6 @@
-# The tests of tests/e2e that concern containerd, under another version of it. Sourced.
+# Tests that concern containerd, under another version of it. Sourced.
 #
-#   containerd_under SUITE VARIABLE=VALUE... -- TEST...
+#   containerd_under SUITE VARIABLE=VALUE... -- KIND/TEST...
 . "$(dirname "${BASH_SOURCE[0]}")/lib_debs.sh"
 long_top=${COFFER_SOURCE:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 
@@ -14,7 +14,7 @@ containerd_under() { # SUITE VARIABLE=VALUE... -- TEST...
 	for test; do
 		echo "== $test ${env[*]}"
 		status=0
-		env "CONTAINERD_BIN=$d/root/usr/bin" "${env[@]}" bash "$long_top/tests/e2e/$test.sh" || status=$?
+		env "CONTAINERD_BIN=$d/root/usr/bin" "${env[@]}" bash "$long_top/tests/$test.sh" || status=$?
 		[ $status -eq 0 ] || exit $status
 	done
 }
