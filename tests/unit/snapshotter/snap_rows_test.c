@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What became of the files: cut, changed, of an older version. Nothing answered is lost in silence. */
+#include "base/fd.h"
+#include "base/str.h"
+#include "snapshotter/snap_rows.h"
+#include "tests/harness/test.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define RECORDS   120
+#define PAGE      4096u
+#define WAL_HEAD  32u
+#define WAL_FRAME (PAGE + 24u)
+#define FILE_MAX  (16u << 20)
+
+struct files {
+	char *dir, *path, *wal;
+	struct cf_buf db, log;    /* their bytes, taken while the store was open */
+	size_t log_size[RECORDS]; /* the WAL's size when record i had been answered */
+};
+
+static void add(struct snap_store *st, int i)
+{
+	cf_cleanup(snap_labels_fini) struct snap_labels labels = { 0 };
+	cf_cleanup(cf_freep) char *ref = cf_asprintf("sha256:%064d", i);
+	cf_cleanup(cf_freep) char *parent =
+		i % 10 ? cf_asprintf("sha256:%064d", i - 1) : cf_strdup("");
+	struct cf_err err;
+	bool is_new;
+
+	EXPECT_OK(snap_labels_set(&labels, SNAP_LABEL_REF, ref, &err), &err);
+	EXPECT_OK(snap_labels_set(&labels, "k", "a value of its own", &err), &err);
+	EXPECT_OK(snap_store_add_layer(st, ref, parent, &labels, &is_new, &err), &err);
+	EXPECT(is_new);
+}
+
+/* How many of the first records are there, with parent and labels; none may follow a missing one. */
+static int whole(struct snap_store *st)
+{
+	int n = 0;
+
+	for (int i = 0; i < RECORDS; i++) {
+		cf_cleanup(cf_freep) char *ref = cf_asprintf("sha256:%064d", i);
+		cf_cleanup(snap_record_unrefp) struct snap_record *rec = snap_store_get(st, ref);
+
+		if (!rec)
+			continue;
+		EXPECT(n == i && rec->label_count == 2);
+		EXPECT(cf_streq(snap_record_label(rec, "k"), "a value of its own"));
+		EXPECT(!i || i % 10 == 0 || rec->parent[0]);
+		n++;
+	}
+	EXPECT((size_t)n == snap_store_count(st));
+	return n;
+}
+
+static struct files files_new(void)
+{
+	struct files f = { .dir = cf_test_tmpdir(), .db.max = FILE_MAX, .log.max = FILE_MAX };
+	struct snap_store *st = NULL;
+	struct cf_err err;
+	struct stat s;
+
+	f.path = cf_asprintf("%s/db", f.dir);
+	f.wal = cf_asprintf("%s-wal", f.path);
+	EXPECT_OK(snap_store_open(f.path, false, &st, &err), &err);
+	for (int i = 0; i < RECORDS; i++) {
+		add(st, i);
+		EXPECT(stat(f.wal, &s) == 0);
+		f.log_size[i] = (size_t)s.st_size;
+	}
+	EXPECT_OK(cf_read_file(f.path, FILE_MAX, &f.db, &err), &err);
+	EXPECT_OK(cf_read_file(f.wal, FILE_MAX, &f.log, &err), &err);
+	snap_store_close(st);
+	return f;
+}
+
+static void files_fini(struct files *f)
+{
+	cf_buf_fini(&f->db);
+	cf_buf_fini(&f->log);
+	free(f->dir);
+	free(f->path);
+	free(f->wal);
+}
+
+static void lay(const struct files *f, struct cf_view db, struct cf_view log)
+{
+	cf_cleanup(cf_freep) char *shm = cf_asprintf("%s-shm", f->path);
+	struct cf_err err;
+
+	unlink(shm);
+	EXPECT_OK(cf_write_file_atomic(f->path, db, 0600, &err), &err);
+	unlink(f->wal);
+	if (log.size)
+		EXPECT_OK(cf_write_file_atomic(f->wal, log, 0600, &err), &err);
+}
+
+/* -1: it refused, as damaged. */
+static int reopened(const struct files *f)
+{
+	struct snap_store *st = NULL;
+	struct cf_err err;
+
+	if (snap_store_open(f->path, false, &st, &err) < 0) {
+		if (err.code != CF_DATA_LOSS)
+			fail_msg("%s: %s", cf_code_name(err.code), err.msg);
+		return -1;
+	}
+	int n = whole(st);
+
+	snap_store_close(st);
+	return n;
+}
+
+static int answered_within(const struct files *f, size_t size)
+{
+	int n = 0;
+
+	while (n < RECORDS && f->log_size[n] <= size)
+		n++;
+	return n;
+}
+
+static void cut_log(const struct files *f, size_t size)
+{
+	lay(f, cf_buf_view(&f->db), cf_view_sub(cf_buf_view(&f->log), 0, size));
+	int n = reopened(f);
+
+	if (n < answered_within(f, size))
+		fail_msg("log cut at %zu: %d records, %d were answered", size, n,
+		         answered_within(f, size));
+}
+
+CF_TEST(rows_survive_a_log_cut_at_each_page_and_anywhere)
+{
+	struct files f = files_new();
+	unsigned seed = 1;
+
+	EXPECT(f.log.size >= RECORDS * WAL_FRAME);
+	for (size_t at = 0; at <= f.log.size; at += at ? WAL_FRAME : WAL_HEAD)
+		cut_log(&f, at);
+	for (int i = 0; i < 100; i++)
+		cut_log(&f, (size_t)rand_r(&seed) % f.log.size);
+	files_fini(&f);
+}
+
+/* Bytes that change in the database itself: all records are there, or it says that it is damaged. */
+CF_TEST(rows_that_changed_on_the_disk_are_found)
+{
+	struct files f = files_new();
+	struct cf_buf db = { .max = FILE_MAX };
+	unsigned seed = 2;
+	int refused = 0;
+	struct cf_err err;
+
+	/* The store was closed in order: everything is in the database. */
+	EXPECT_OK(cf_read_file(f.path, FILE_MAX, &db, &err), &err);
+	for (int i = 0; i < 600; i++) {
+		size_t at = (size_t)rand_r(&seed) % db.size;
+		uint8_t was = db.data[at];
+
+		db.data[at] ^= (uint8_t)(1 + rand_r(&seed) % 255);
+		lay(&f, cf_buf_view(&db), cf_view(NULL, 0));
+		db.data[at] = was;
+		struct snap_store *st = NULL;
+
+		if (snap_store_open(f.path, false, &st, &err) < 0) {
+			refused++;
+			continue;
+		}
+		if (whole(st) != RECORDS)
+			fail_msg("byte %zu: %zu records, in silence", at, snap_store_count(st));
+		snap_store_close(st);
+	}
+	EXPECT(refused > 300); /* else something is not looked at */
+	for (size_t at = PAGE; at < db.size; at += PAGE) {
+		lay(&f, cf_view_sub(cf_buf_view(&db), 0, at), cf_view(NULL, 0));
+		EXPECT(reopened(&f) == -1);
+	}
+	cf_buf_fini(&db);
+	files_fini(&f);
+}
+
+static int older(struct cf_db_tx *tx, void *user, struct cf_err *err)
+{
+	int r = cf_db_exec(tx, err,
+	                   "INSERT INTO snapshot(id, name, parent, kind, flags, created, updated,"
+	                   " size, inodes, ref, labels) VALUES(3, 'base', NULL, 3, 1, 5, 6, 7, 8,"
+	                   " 'base', x'6b0076616c756500')");
+
+	(void)user;
+	return r < 0 ? r
+	             : cf_db_exec(tx, err,
+	                          "INSERT INTO snapshot(id, name, parent, kind, flags, created,"
+	                          " updated, size, inodes, ref, labels)"
+	                          " VALUES(9, 'top', 3, 2, 4, 5, 6, 0, 0, NULL, x'')");
+}
+
+CF_TEST(rows_of_the_version_before_are_taken_over)
+{
+	cf_cleanup(cf_freep) char *dir = cf_test_tmpdir();
+	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/db", dir);
+	struct cf_db_opts opts = { .path = path,
+		                   .migrations = snap_rows_migrations,
+		                   .migration_count = 1 };
+	struct snap_labels none = { 0 };
+	struct snap_new in = { "next", "base", SNAP_ACTIVE, 0, &none };
+	struct snap_store *st = NULL;
+	struct snap_record *rec = NULL;
+	struct cf_db *db = NULL;
+	struct cf_err err;
+
+	EXPECT_OK(cf_db_open(&opts, &db, &err), &err);
+	EXPECT_OK(cf_db_write(db, older, NULL, &err), &err);
+	cf_db_close(db);
+	for (int round = 0; round < 2; round++) {
+		EXPECT_OK(snap_store_open(path, false, &st, &err), &err);
+		rec = snap_store_get(st, "top");
+		EXPECT(rec && rec->id == 9 && rec->parent_id == 3 && cf_streq(rec->parent, "base"));
+		snap_record_unref(rec);
+		rec = snap_store_get(st, "base");
+		EXPECT(rec && rec->size == 7 && cf_streq(snap_record_label(rec, "k"), "value"));
+		snap_record_unref(rec);
+		if (round == 0) {
+			EXPECT_OK(snap_store_add(st, &in, &rec, &err), &err);
+			EXPECT(rec->id == 10); /* ids go on */
+			snap_record_unref(rec);
+			EXPECT_FAILS(snap_store_remove(st, "base", &rec, &err),
+			             CF_FAILED_PRECONDITION);
+			EXPECT_OK(snap_store_remove(st, "top", &rec, &err), &err);
+			snap_record_unref(rec);
+			in.key = "top";
+			EXPECT_OK(snap_store_add(st, &in, &rec, &err), &err);
+			EXPECT(rec->id == 11);
+			snap_record_unref(rec);
+			EXPECT_OK(snap_store_remove(st, "top", &rec, &err), &err);
+			snap_record_unref(rec);
+			snap_store_close(st);
+			break;
+		}
+	}
+	EXPECT_OK(snap_store_open(path, false, &st, &err), &err);
+	EXPECT(snap_store_count(st) == 2);
+	snap_store_close(st);
+}
