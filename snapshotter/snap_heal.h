@@ -13,3 +13,10 @@ bool snap_heal_is_backend_key(const char *key);
  */
 struct snap_record *snap_heal_container(struct snap_service *s, const char *key,
                                         struct cf_err *err);
+
+/*
+ * A store that never held anything beside directories that hold content: the records were lost. The
+ * directories may be mounted by containers that run, and nobody can say which, so they are put aside
+ * as snapshots.lost.SECONDS instead of being deleted as unknown. Before snap_dirs_open().
+ */
+cf_must_use int snap_heal_keep_dirs(const char *root, struct snap_store *st, struct cf_err *err);

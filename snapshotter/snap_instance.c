@@ -3,6 +3,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "snapshotter/snap_heal.h"
 #include "snapshotter/snap_import.h"
 
 #include <assert.h>
@@ -53,6 +54,8 @@ static int open_state(const struct snap_config *c, const struct snap_config_inst
 
 	if (r == 0)
 		r = take_over(ci, s->store, err);
+	if (r == 0 && ci->mode != SNAP_MODE_GUEST_PULL)
+		r = snap_heal_keep_dirs(ci->root, s->store, err);
 	if (r == 0)
 		r = snap_dirs_open(ci->root, s->store, &s->dirs, err);
 	if (r == 0) {

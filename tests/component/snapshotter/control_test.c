@@ -7,6 +7,7 @@
 #include "proto/rpc_grpc.h"
 #include "tests/harness/test.h"
 
+#include <dirent.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -398,6 +399,37 @@ CF_TEST(instances_keep_to_their_own_state)
 
 	EXPECT(cf_json_len(cf_json_get(j, "snapshots")) == 2);
 	cf_json_free(j);
+	world_end(&w);
+}
+
+CF_TEST(content_without_records_is_put_aside)
+{
+	struct world w = world_new("[daemon]\nfs_driver = \"overlay\"\n");
+	cf_cleanup(cf_freep) char *root = cf_asprintf("%s/root", w.dir);
+	cf_cleanup(cf_freep) char *sqlite = cf_asprintf("%s/metadata.sqlite", root);
+	cf_cleanup(cf_freep) char *file = cf_asprintf("%s/config.toml", w.dir);
+	cf_cleanup(cf_freep) char *inner = cf_asprintf("%s/snapshots/7/fs/kept", root);
+	const char *args[] = { "--state-dir", root, "--listen", w.sock, "--config", file, NULL };
+	struct cf_err err;
+	size_t aside = 0;
+
+	EXPECT_OK(cf_mkdir_p(inner, 0755, &err), &err);
+	int status = 0;
+
+	EXPECT(kill(w.pid, SIGTERM) == 0 && waitpid(w.pid, &status, 0) == w.pid);
+	EXPECT(unlink(sqlite) == 0);
+	w.pid = spawn(args, 0);
+	wait_for(w.control);
+	DIR *dir = opendir(root);
+
+	EXPECT(dir);
+	for (struct dirent *e; (e = readdir(dir));) {
+		cf_cleanup(cf_freep) char *kept = cf_asprintf("%s/%s/7/fs/kept", root, e->d_name);
+
+		aside += cf_starts_with(e->d_name, "snapshots.lost.") && access(kept, F_OK) == 0;
+	}
+	closedir(dir);
+	EXPECT(aside == 1 && access(inner, F_OK) < 0);
 	world_end(&w);
 }
 
