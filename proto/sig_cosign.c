@@ -2,6 +2,7 @@
 #include "proto/sig_cosign.h"
 
 #include "base/json.h"
+#include "proto/sig_bundle.h"
 
 /* ---- payloads ---- */
 
@@ -39,12 +40,25 @@ static int parse_critical(const struct cf_json *critical, struct sig_payload *re
 	return 0;
 }
 
-int sig_payload_parse(struct cf_view json, struct sig_payload *ret, struct cf_err *err)
+static int parse_statement(struct cf_view signed_bytes, struct sig_payload *ret, struct cf_err *err)
+{
+	struct sig_payload p = { 0 };
+	int r = sig_statement_parse(signed_bytes, &p.digest, err);
+
+	if (r == 0)
+		*ret = p;
+	return r;
+}
+
+int sig_payload_parse(struct cf_view signed_bytes, struct sig_payload *ret, struct cf_err *err)
 {
 	cf_cleanup(cf_json_freep) struct cf_json *root = NULL;
 	const struct cf_json *critical;
 	struct sig_payload p = { 0 };
-	int r = cf_json_parse(json, SIG_PAYLOAD_MAX, &root, err);
+
+	if (sig_is_statement(signed_bytes))
+		return parse_statement(signed_bytes, ret, err);
+	int r = cf_json_parse(signed_bytes, SIG_PAYLOAD_MAX, &root, err);
 
 	if (r == 0)
 		r = cf_json_need(root, "critical", CF_JSON_OBJECT, &critical, err);
@@ -153,29 +167,51 @@ static int decode_signature(const char *text, struct cf_buf *ret)
 	return r;
 }
 
+/* Both as they lie in the registry: the bytes that were signed, and the signature. */
+static int decode_layer(const struct oci_descriptor *layer, struct cf_buf *blob,
+                        struct sig_found *ret)
+{
+	const char *text = oci_pairs_get(&layer->annotations, SIG_ANNOTATION);
+
+	if (strcmp(layer->media_type, SIG_MT_BUNDLE) == 0)
+		return sig_bundle_parse(cf_buf_view(blob), &ret->payload, &ret->signature, NULL);
+	ret->payload = *blob;
+	*blob = (struct cf_buf){ 0 };
+	return decode_signature(text, &ret->signature);
+}
+
+static bool is_signature_layer(const struct oci_descriptor *layer)
+{
+	if (layer->size > SIG_PAYLOAD_MAX)
+		return false;
+	return strcmp(layer->media_type, SIG_MT_BUNDLE) == 0 ||
+	       (strcmp(layer->media_type, SIG_MT_SIMPLESIGNING) == 0 &&
+	        oci_pairs_get(&layer->annotations, SIG_ANNOTATION));
+}
+
 /* A layer that is no signature, or a broken one, is left out: others may be good. */
 static int collect_layer(struct oci_source *src, const struct oci_descriptor *layer,
                          struct sig_list *ret, struct cf_err *err)
 {
-	const char *text = oci_pairs_get(&layer->annotations, SIG_ANNOTATION);
 	struct sig_found found = { 0 };
+	struct cf_buf blob = { 0 };
 
-	if (strcmp(layer->media_type, SIG_MT_SIMPLESIGNING) != 0 || !text ||
-	    layer->size > SIG_PAYLOAD_MAX)
+	if (!is_signature_layer(layer))
 		return 0;
-	int r = oci_source_blob_read(src, layer, SIG_PAYLOAD_MAX, &found.payload, err);
+	int r = oci_source_blob_read(src, layer, SIG_PAYLOAD_MAX, &blob, err);
 
 	if (r == -CF_DATA_LOSS || r == -CF_NOT_FOUND)
 		return 0;
 	if (r < 0)
 		return r;
-	if (decode_signature(text, &found.signature) < 0) {
+	if (decode_layer(layer, &blob, &found) < 0) {
 		cf_buf_fini(&found.payload);
 		cf_buf_fini(&found.signature);
-		return 0;
+	} else {
+		cf_grow(&ret->items, &ret->cap, ret->count + 1);
+		ret->items[ret->count++] = found;
 	}
-	cf_grow(&ret->items, &ret->cap, ret->count + 1);
-	ret->items[ret->count++] = found;
+	cf_buf_fini(&blob);
 	return 0;
 }
 
@@ -204,9 +240,16 @@ static int collect_manifest(struct oci_source *src, const char *target,
 	return r;
 }
 
+/* In a fallback index cosign 3 writes its configuration's media type where the artifact's belongs. */
 static bool is_signature_entry(const struct oci_descriptor *d)
 {
-	return !d->artifact_type || strcmp(d->artifact_type, SIG_ARTIFACT_TYPE) == 0;
+	static const char *const types[] = { SIG_ARTIFACT_TYPE, SIG_MT_BUNDLE, OCI_MT_EMPTY };
+
+	for (size_t i = 0; d->artifact_type && i < CF_ARRAY_LEN(types); i++) {
+		if (strcmp(d->artifact_type, types[i]) == 0)
+			return true;
+	}
+	return !d->artifact_type;
 }
 
 static int collect_referrers(struct oci_source *src, const struct oci_digest *digest,

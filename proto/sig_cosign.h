@@ -2,7 +2,8 @@
 #pragma once
 /*
  * Cosign signatures in a registry: simple-signing payloads as layers of a manifest under the tag
- * "<alg>-<hex>.sig", or of a manifest that refers to the image. Everything here is a stranger's
+ * "<alg>-<hex>.sig", or of a manifest that refers to the image; since cosign 3 sigstore bundles
+ * (sig_bundle.h) in a manifest that refers to it. Everything here is a stranger's
  * until a key of the owner's verifies it.
  */
 #include "base/crypto.h"
@@ -21,12 +22,13 @@
 
 /* What a payload says. Views are borrowed from the bytes that were parsed. */
 struct sig_payload {
-	char *reference; /* critical.identity.docker-reference */
+	char *reference; /* critical.identity.docker-reference; NULL: a statement, which names none */
 	struct oci_digest digest;
 };
 void sig_payload_fini(struct sig_payload *p);
-/* -CF_INVALID_ARGUMENT: not a simple-signing payload of a kind we know. */
-cf_must_use int sig_payload_parse(struct cf_view json, struct sig_payload *ret, struct cf_err *err);
+/* -CF_INVALID_ARGUMENT: no simple-signing payload and no signed statement of a kind we know. */
+cf_must_use int sig_payload_parse(struct cf_view signed_bytes, struct sig_payload *ret,
+                                  struct cf_err *err);
 /* The bytes cosign would sign. */
 void sig_payload_write(const char *reference, const struct oci_digest *digest, struct cf_buf *ret);
 
@@ -40,7 +42,7 @@ cf_must_use int sig_verify(const struct cf_pkey *key, struct cf_view payload,
 cf_must_use int sig_make(const struct cf_pkey *key, struct cf_view payload, struct cf_buf *ret,
                          struct cf_err *err);
 
-/* One signature that was found: its payload as it lies there, and the decoded signature. */
+/* One signature that was found: the bytes that it stands over, and the decoded signature. */
 struct sig_found {
 	struct cf_buf payload, signature;
 };

@@ -70,6 +70,8 @@ bool sig_identity_matches(const struct sig_identity *id, const struct oci_ref *r
 {
 	struct oci_ref sig;
 
+	if (id->kind == SIG_ID_DIGEST)
+		return true;
 	if (oci_ref_parse(signed_ref, &sig, NULL) < 0)
 		return false;
 	if (id->kind == SIG_ID_EXACT_REFERENCE)

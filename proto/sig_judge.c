@@ -113,6 +113,7 @@ enum fit {
 	WRONG_KEY,
 	WRONG_IMAGE,
 	WRONG_IDENTITY,
+	NO_IDENTITY,
 	NO_PAYLOAD,
 };
 
@@ -135,8 +136,8 @@ static enum fit check(struct judge *j, const struct sig_requirement *q, const st
 	if (!is_about_image(&payload, j->image))
 		fit = WRONG_IMAGE;
 	else if (!sig_identity_matches(&q->identity, oci_source_ref(j->image->src),
-	                               cf_view_str(payload.reference)))
-		fit = WRONG_IDENTITY;
+	                               cf_view_str(payload.reference ? payload.reference : "")))
+		fit = payload.reference ? WRONG_IDENTITY : NO_IDENTITY;
 	sig_payload_fini(&payload);
 	return fit;
 }
@@ -148,6 +149,8 @@ static int check_all(struct judge *j, const struct sig_requirement *q, const str
 		[WRONG_KEY] = "no signature is by a key of the policy",
 		[WRONG_IMAGE] = "the signature is for another image",
 		[WRONG_IDENTITY] = "the signature is for another name than the one asked for",
+		[NO_IDENTITY] = "the signature names no repository, as sigstore bundles do; "
+				"signedIdentity of type digestOnly asks for none",
 		[NO_PAYLOAD] = "the signature says nothing about an image",
 	};
 	enum fit best = WRONG_KEY;

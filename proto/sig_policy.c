@@ -92,6 +92,7 @@ static int parse_identity(const struct cf_json *obj, struct sig_identity *ret, s
 		{ "exactReference", SIG_ID_EXACT_REFERENCE, "dockerReference", NULL },
 		{ "exactRepository", SIG_ID_EXACT_REPOSITORY, "dockerRepository", NULL },
 		{ "remapIdentity", SIG_ID_REMAP, "prefix", "signedPrefix" },
+		{ "digestOnly", SIG_ID_DIGEST, NULL, NULL },
 	};
 	struct cf_view type;
 	int r = cf_json_need_str(obj, "type", &type, err);

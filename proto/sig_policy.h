@@ -32,6 +32,7 @@ enum sig_identity_kind {
 	SIG_ID_EXACT_REFERENCE,
 	SIG_ID_EXACT_REPOSITORY,
 	SIG_ID_REMAP,
+	SIG_ID_DIGEST, /* ours, "digestOnly": no name is asked for, as sigstore bundles carry none */
 };
 
 struct sig_identity {
@@ -70,7 +71,10 @@ const struct sig_requirements *sig_policy_find(const struct sig_policy *p,
 const struct sig_requirements *sig_policy_find_layout(const struct sig_policy *p, const char *dir,
                                                       const char *tag, const char **ret_scope);
 
-/* Does a signature that names @signed_ref hold for an image asked for as @ref (NULL: a layout)? */
+/*
+ * Does a signature that names @signed_ref (empty: it names nothing) hold for an image asked for as
+ * @ref (NULL: a layout)?
+ */
 bool sig_identity_matches(const struct sig_identity *id, const struct oci_ref *ref,
                           struct cf_view signed_ref);
 

@@ -209,7 +209,7 @@ if [ "$(id -u)" = 0 ] && [ "$(uname -m)" = x86_64 ] && command -v docker-registr
     daemon_start
     pull $n >/dev/null & puller=$!
     v=$(peak_while $puller "$daemon_pid"); wait $puller
-    [ $n = three ] && n="three layers of 200 000 entries at once"
+    [ $n = three ] && n="three layers of 200 000 entries at once" || n="that image"
     promise "pull of $n: peak MiB of all its processes" "$v" "<=" 64
     daemon_stop
   done
