@@ -64,6 +64,16 @@ static const char *chain_of_key(const char *key)
 	return snap_service_is_extract_key(key) ? strrchr(key, ' ') + 1 : NULL;
 }
 
+/* containerd calls each snapshot NAMESPACE/NUMBER/KEY here, and its diff service tells no namespace. */
+static char *namespace_of(const char *name, const char *said)
+{
+	const char *slash = strchr(name, '/');
+
+	if (said)
+		return cf_strdup(said);
+	return slash && slash != name ? cf_strndup(name, (size_t)(slash - name)) : NULL;
+}
+
 struct layer {
 	const char *chain; /* borrowed from the record */
 	char *parent;      /* chainID; NULL: the lowest */
@@ -121,7 +131,7 @@ static void keep(struct snap_service *s, const char *ns, const char *blob, struc
 		            CF_F_STR("why", err.msg));
 }
 
-static int apply(struct snap_service *first, const char *ns, const ApplyRequest *req,
+static int apply(struct snap_service *first, const char *said_ns, const ApplyRequest *req,
                  struct layer *l, struct cf_err *err)
 {
 	struct snap_service *s = NULL;
@@ -129,6 +139,7 @@ static int apply(struct snap_service *first, const char *ns, const ApplyRequest 
 
 	if (!rec || !req->diff)
 		return cf_fail(err, CF_UNIMPLEMENTED, "not for this differ");
+	cf_cleanup(cf_freep) char *ns = namespace_of(rec->name, said_ns);
 	const char *chain = chain_of_key(rec->name);
 
 	if (chain)

@@ -29,7 +29,7 @@
 #define BROKEN "sha256:" HEX("f")
 
 static const char config[] = "{\"os\":\"linux\",\"architecture\":\"amd64\",\"config\":{},"
-                             "\"rootfs\":{\"type\":\"layers\","
+			     "\"rootfs\":{\"type\":\"layers\","
 			     "\"diff_ids\":[\"" ID_A "\",\"" ID_B "\"]}}";
 
 /* ---- the content store ---- */
@@ -261,7 +261,8 @@ CF_TEST(differ_proves_an_image_layer_by_layer_and_writes_nothing)
 	cf_buf_fini(&told);
 	EXPECT_OK(commit(d.w, "k8s.io/2/" ID_A, "k8s.io/1/extract-11 " ID_A, &err), &err);
 	source_b = extract(d.w, key_b, "k8s.io/2/" ID_A, NULL);
-	EXPECT_OK(apply(d.w, source_b, BLOB_1, &b, &err), &err);
+	/* containerd 1.7 tells its differs no namespace: the key does. */
+	EXPECT_OK(apply_to(d.w, NULL, "bind", source_b, 1, BLOB_1, &b, &err), &err);
 	EXPECT_STR(b, ID_B);
 	EXPECT_OK(commit(d.w, name_b, key_b, &err), &err);
 	EXPECT_INT(files_below(dirs), 0);
@@ -326,11 +327,10 @@ CF_TEST(differ_leaves_everything_else_to_others)
 	EXPECT_FAILS(apply(d.w, plain, BLOB_0, &said, &err), CF_UNIMPLEMENTED);
 	EXPECT_OK(commit(d.w, ID_A, "k8s.io/1/extract-0 " ID_A, &err), &err);
 	EXPECT_FAILS(apply(d.w, sa, BLOB_0, &said, &err), CF_UNIMPLEMENTED);
-	/* No image says what it is made of; the layer is in none; nobody said in which namespace. */
+	/* No image says what it is made of; the layer is in none. */
 	s1 = extract(d.w, key, ID_A, NULL);
 	EXPECT_FAILS(apply(d.w, s1, BLOB_1, &said, &err), CF_UNIMPLEMENTED);
 	EXPECT_FAILS(apply(d.w, s1, BLOB_2, &said, &err), CF_UNIMPLEMENTED);
-	EXPECT_FAILS(apply_to(d.w, NULL, "bind", s1, 1, BLOB_1, &said, &err), CF_UNIMPLEMENTED);
 	grpc.out = AD(apply_response);
 	EXPECT_FAILS(rpc_grpc_call(d.w->c, &grpc, NULL, &err), CF_UNIMPLEMENTED);
 	grpc.method = "Diff";
