@@ -22,7 +22,7 @@ static const char help[] =
 	"  [{\"name\": \"…\", \"query\": \"data.policy.allow\", \"input\": …, \"data\": …,\n"
 	"    \"reference_values\": {…}, \"want\": true}, …]\n"
 	"  or \"undefined\": true, or \"want_error_code\": \"eval_conflict_error\" in place of "
-        "want\n"
+	"want\n"
 	"\n"
 	"  -r, --run TEXT   only tests whose path, and cases whose name, contains TEXT\n"
 	"  -d, --data FILE  JSON: the base document of test_ rules\n"

@@ -5,6 +5,7 @@
 #include "kbs/token.h"
 #include "proto/jose_jws.h"
 
+#include <pthread.h>
 #include <time.h>
 
 #define INITDATA "version = \"0.1.0\"\nalgorithm = \"sha256\"\n[data]\n\"aa.toml\" = \"x = 1\"\n"
@@ -398,6 +399,68 @@ CF_TEST(policy_decisions_of_the_tables_over_https)
 	}
 	print_message("%u decisions over HTTPS, %u right\n", asked, right);
 	EXPECT(asked >= 30 && right == asked);
+	token_signer_fini(&signer);
+	service_stop(&s);
+}
+
+/* ---- policies replaced while they judge ---- */
+
+struct reader {
+	struct service *s;
+	const char *token;
+	unsigned yes, no, other;
+};
+
+static void *read_on(void *arg)
+{
+	struct reader *r = arg;
+	struct cf_view pem = cf_buf_view(&r->s->ca);
+	struct cf_http_config config = { .ca_pem = &pem, .ca_count = 1, .no_system_ca = true };
+	struct service own = { .url = r->s->url };
+	struct cf_err err;
+
+	if (cf_http_new(&config, &own.http, &err) < 0)
+		return NULL;
+	for (int i = 0; i < 40; i++) {
+		unsigned status = get_with(&own, "default/key/1", r->token);
+
+		*(status == 200 ? &r->yes : status == 401 ? &r->no : &r->other) += 1;
+	}
+	cf_http_free(own.http);
+	return NULL;
+}
+
+CF_TEST(policy_is_replaced_while_it_judges)
+{
+	cf_cleanup(cf_json_freep) struct cf_json *claims = NULL;
+	cf_cleanup(cf_freep) char *state = NULL, *token = NULL;
+	struct token_signer signer = { 0 };
+	struct reader readers[3];
+	pthread_t threads[3];
+	struct service s;
+	struct cf_err err;
+
+	service_start(&s, true);
+	admin_put(&s, "/coffer/v1/resources/default/key/1", "x");
+	admin_put(&s, "/coffer/v1/policies/resource?shipped=deny_all", "");
+	state = cf_asprintf("%s/state", s.dir);
+	EXPECT_OK(token_signer_open(state, 300, &signer, &err), &err);
+	EXPECT_OK(cf_json_parse(cf_view_str("{\"submods\":{}}"), 0, &claims, &err), &err);
+	token = signed_token(&signer, claims);
+	for (size_t i = 0; i < CF_ARRAY_LEN(readers); i++) {
+		readers[i] = (struct reader){ .s = &s, .token = token };
+		EXPECT(pthread_create(&threads[i], NULL, read_on, &readers[i]) == 0);
+	}
+	for (int i = 0; i < 20; i++)
+		admin_put(&s,
+		          i % 2 ? "/coffer/v1/policies/resource?shipped=deny_all"
+		                : "/coffer/v1/policies/resource?shipped=allow_all",
+		          "");
+	for (size_t i = 0; i < CF_ARRAY_LEN(readers); i++) {
+		EXPECT(pthread_join(threads[i], NULL) == 0);
+		EXPECT_INT(readers[i].yes + readers[i].no, 40);
+	}
+	EXPECT_INT(get_with(&s, "default/key/1", token), 401); /* the last one put */
 	token_signer_fini(&signer);
 	service_stop(&s);
 }
