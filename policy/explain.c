@@ -22,15 +22,21 @@ struct operand_text {
 	char text[EXPLAIN_VALUE_MAX + 8], value[EXPLAIN_VALUE_MAX + 8];
 };
 
+struct operands {
+	unsigned count;
+	struct operand_text items[EXPLAIN_OPERANDS_MAX];
+};
+
 struct attempt {
 	struct attempt *parent, *next;
 	struct attempt *best, *now; /* below: of the furthest try, of the one under way */
 	const struct clause *clause;
 	const struct op *asked_by; /* the parent's op */
 	const struct op *failed;
+	const struct op *inner; /* of an every: the literal in it at which the element failed */
 	enum why why;
-	unsigned tried, operand_count;
-	struct operand_text operands[EXPLAIN_OPERANDS_MAX];
+	unsigned tried;
+	struct operands operands, inner_operands;
 	char builtin[200];
 };
 
@@ -134,12 +140,12 @@ static void show(struct policy_eval *ev, const struct pv *v, char out[EXPLAIN_VA
 	arena_fini(&room);
 }
 
-static void add_operand(struct policy_eval *ev, struct attempt *at, const char *text,
+static void add_operand(struct policy_eval *ev, struct operands *all, const char *text,
                         const struct pv *v)
 {
-	if (at->operand_count == EXPLAIN_OPERANDS_MAX)
+	if (all->count == EXPLAIN_OPERANDS_MAX)
 		return;
-	struct operand_text *o = &at->operands[at->operand_count++];
+	struct operand_text *o = &all->items[all->count++];
 	snprintf(o->text, sizeof(o->text), "%s", text);
 	show(ev, v, o->value);
 }
@@ -175,7 +181,7 @@ static void ref_text(struct policy_eval *ev, const struct frame *fr, const struc
 	}
 }
 
-static void node_operand(struct policy_eval *ev, struct frame *fr, struct attempt *at,
+static void node_operand(struct policy_eval *ev, struct frame *fr, struct operands *all,
                          const struct node *n)
 {
 	struct arena room = { 0 };
@@ -187,16 +193,16 @@ static void node_operand(struct policy_eval *ev, struct frame *fr, struct attemp
 		n->kind == NODE_SLOT ? maker_of(&fr->clause->block, n->slot) : NULL;
 	if (maker && maker->kind == OP_REF)
 		ref_text(ev, fr, maker, &b);
-	add_operand(ev, at, b.data ? b.data : "", node_value(ev, fr, n));
+	add_operand(ev, all, b.data ? b.data : "", node_value(ev, fr, n));
 	arena_fini(&room);
 }
 
-static void record_operands(struct policy_eval *ev, struct frame *fr, struct attempt *at,
+static void record_operands(struct policy_eval *ev, struct frame *fr, struct operands *all,
                             const struct op *op)
 {
-	at->operand_count = 0;
+	all->count = 0;
 	for (uint32_t i = 0; op->kind == OP_CALL && i < op->arg_count; i++)
-		node_operand(ev, fr, at, op->args[i]);
+		node_operand(ev, fr, all, op->args[i]);
 	if (op->kind == OP_REF && !op->is_scan) {
 		struct arena room = { 0 };
 		struct pv_sb b = pv_sb(&room);
@@ -204,22 +210,22 @@ static void record_operands(struct policy_eval *ev, struct frame *fr, struct att
 
 		ref_text(ev, fr, op, &b);
 		if (doc_value(ev, fr, op, &v) >= 0)
-			add_operand(ev, at, b.data ? b.data : "", v);
+			add_operand(ev, all, b.data ? b.data : "", v);
 		arena_fini(&room);
 	}
 	if (op->kind == OP_MATCH || op->kind == OP_EVERY || op->kind == OP_TEST)
 		if (op->src)
-			node_operand(ev, fr, at, op->src);
+			node_operand(ev, fr, all, op->src);
 	if (op->dst)
-		node_operand(ev, fr, at, op->dst);
+		node_operand(ev, fr, all, op->dst);
 	if (op->kind == OP_EVERY) { /* the element it broke at is still in its slots */
 		const struct pv *last = fr->slots[op->value->slot];
 
-		add_operand(ev, at, "element", last);
+		add_operand(ev, all, "element", last);
 	}
 	const struct block *inner = op->kind == OP_NOT ? op->blocks[0] : NULL;
 	for (uint32_t i = 0; inner && i < inner->count; i++)
-		record_operands(ev, fr, at, inner->ops[i]);
+		record_operands(ev, fr, all, inner->ops[i]);
 }
 
 static enum why why_of(const struct op *op, const struct attempt *at)
@@ -240,10 +246,32 @@ static enum why why_of(const struct op *op, const struct attempt *at)
 	default:
 		break;
 	}
-	if (op->kind != OP_REF || !at->operand_count ||
-	    strcmp(at->operands[0].value, "undefined") == 0)
+	if (op->kind != OP_REF || !at->operands.count ||
+	    strcmp(at->operands.items[0].value, "undefined") == 0)
 		return WHY_UNDEFINED;
 	return op->dst ? WHY_NO_MATCH : WHY_FALSE;
+}
+
+static bool holds_op(const struct op *op, const struct op *wanted)
+{
+	if (op == wanted)
+		return true;
+	for (uint32_t i = 0; i < op->block_count; i++)
+		for (uint32_t k = 0; k < op->blocks[i]->count; k++)
+			if (holds_op(op->blocks[i]->ops[k], wanted))
+				return true;
+	return false;
+}
+
+/* Of an every: the literal in its body that ran last, which is where its element failed. */
+static const struct op *inner_of(const struct policy_eval *ev, const struct op *every)
+{
+	const struct block *body = every->kind == OP_EVERY ? every->blocks[0] : NULL;
+
+	for (uint32_t i = 0; body && i < body->count; i++)
+		if (body->ops[i]->span.size && holds_op(body->ops[i], ev->op))
+			return body->ops[i];
+	return NULL;
 }
 
 void explain_failure(struct policy_eval *ev, struct frame *fr, const struct op *op)
@@ -271,9 +299,12 @@ void explain_failure(struct policy_eval *ev, struct frame *fr, const struct op *
 	at->best = at->now;
 	at->now = NULL;
 	at->failed = op;
+	at->inner = inner_of(ev, op);
 	/* Looking at operands must neither be explained itself nor spend what it decides on. */
 	ev->explain = NULL;
-	record_operands(ev, fr, at, op);
+	record_operands(ev, fr, &at->operands, op);
+	if (at->inner)
+		record_operands(ev, fr, &at->inner_operands, at->inner);
 	ev->explain = x;
 	at->why = why_of(op, at);
 }
@@ -318,10 +349,10 @@ void explain_rule_name(const struct tree *t, struct cf_buf *out)
 }
 
 /* The literal's own text, on one line. */
-static void literal_text(const struct attempt *at, struct cf_buf *out)
+static void literal_text(const struct attempt *at, const struct op *op, struct cf_buf *out)
 {
 	const struct module *m = at->clause->module;
-	struct span s = at->failed ? at->failed->span : at->clause->span;
+	struct span s = op ? op->span : at->clause->span;
 	struct cf_view text = cf_view_sub(m->text, s.at, CF_MIN(s.size, 200u));
 	bool was_space = false;
 
@@ -346,17 +377,33 @@ static void indent(struct cf_buf *out, unsigned n)
 		cf_buf_add_str(out, "  ");
 }
 
-static void text_operands(const struct attempt *at, unsigned nest, struct cf_buf *out)
+static void list_operands(const struct operands *all, unsigned nest, struct cf_buf *out)
 {
-	for (unsigned i = 0; i < at->operand_count; i++) {
-		const struct operand_text *o = &at->operands[i];
+	for (unsigned i = 0; i < all->count; i++) {
+		const struct operand_text *o = &all->items[i];
 
-		indent(out, nest + 2);
+		indent(out, nest);
 		if (o->text[0])
 			cf_buf_printf(out, "%s is %s\n", o->text, o->value);
 		else
 			cf_buf_printf(out, "the value is %s\n", o->value);
 	}
+}
+
+static void text_inner(const struct attempt *at, unsigned nest, struct cf_buf *out)
+{
+	indent(out, nest);
+	cf_buf_printf(out, "it failed at %u:%u:  ", at->inner->loc.line, at->inner->loc.col);
+	literal_text(at, at->inner, out);
+	cf_buf_add_byte(out, '\n');
+	list_operands(&at->inner_operands, nest + 1, out);
+}
+
+static void text_operands(const struct attempt *at, unsigned nest, struct cf_buf *out)
+{
+	list_operands(&at->operands, nest + 2, out);
+	if (at->inner)
+		text_inner(at, nest + 2, out);
 	if (at->why == WHY_NOT) {
 		indent(out, nest + 2);
 		cf_buf_add_str(out, "\"not\" needs it missing or false\n");
@@ -383,7 +430,7 @@ static void text_attempt(const struct attempt *at, unsigned nest, struct cf_buf 
 	if (at->tried > 1)
 		cf_buf_printf(out, "tried %u ways; the furthest ", at->tried);
 	cf_buf_printf(out, "failed at %u:%u:  ", loc.line, loc.col);
-	literal_text(at, out);
+	literal_text(at, at->failed, out);
 	cf_buf_printf(out, "   (%s)\n", why_names[at->why]);
 	text_operands(at, nest, out);
 	for (const struct attempt *k = at->best; k && nest < EXPLAIN_NEST_MAX; k = k->next) {
@@ -419,13 +466,39 @@ static void json_str(struct cf_buf *out, const char *key, const char *value)
 	cf_buf_add_json_str(out, cf_view_str(value));
 }
 
+static void json_operands(const struct operands *all, struct cf_buf *out)
+{
+	cf_buf_add_str(out, ",\"operands\":[");
+	for (unsigned i = 0; i < all->count; i++) {
+		cf_buf_add_str(out, i ? ",{" : "{");
+		json_str(out, "text", all->items[i].text);
+		cf_buf_add_byte(out, ',');
+		json_str(out, "value", all->items[i].value);
+		cf_buf_add_byte(out, '}');
+	}
+	cf_buf_add_byte(out, ']');
+}
+
+static void json_inner(const struct attempt *at, struct cf_buf *out)
+{
+	struct cf_buf text = { 0 };
+
+	literal_text(at, at->inner, &text);
+	cf_buf_printf(out, ",\"inner\":{\"line\":%u,\"col\":%u,", at->inner->loc.line,
+	              at->inner->loc.col);
+	json_str(out, "text", text.data ? (const char *)text.data : "");
+	json_operands(&at->inner_operands, out);
+	cf_buf_add_byte(out, '}');
+	cf_buf_fini(&text);
+}
+
 static void json_attempt(const struct attempt *at, unsigned nest, struct cf_buf *out)
 {
 	const struct loc loc = at->failed ? at->failed->loc : at->clause->loc;
 	struct cf_buf name = { 0 }, text = { 0 };
 
 	explain_rule_name(at->clause->group->tree, &name);
-	literal_text(at, &text);
+	literal_text(at, at->failed, &text);
 	cf_buf_add_byte(out, '{');
 	json_str(out, "rule", name.data ? (const char *)name.data : "");
 	cf_buf_add_byte(out, ',');
@@ -435,15 +508,10 @@ static void json_attempt(const struct attempt *at, unsigned nest, struct cf_buf 
 	json_str(out, "text", text.data ? (const char *)text.data : "");
 	cf_buf_add_byte(out, ',');
 	json_str(out, "why", why_names[at->why]);
-	cf_buf_add_str(out, ",\"operands\":[");
-	for (unsigned i = 0; i < at->operand_count; i++) {
-		cf_buf_add_str(out, i ? ",{" : "{");
-		json_str(out, "text", at->operands[i].text);
-		cf_buf_add_byte(out, ',');
-		json_str(out, "value", at->operands[i].value);
-		cf_buf_add_byte(out, '}');
-	}
-	cf_buf_printf(out, "]},\"tried\":%u,\"asked\":[", at->tried);
+	json_operands(&at->operands, out);
+	if (at->inner)
+		json_inner(at, out);
+	cf_buf_printf(out, "},\"tried\":%u,\"asked\":[", at->tried);
 	bool is_first = true;
 	for (const struct attempt *k = at->best; k && nest < EXPLAIN_NEST_MAX; k = k->next) {
 		if (!is_asked_here(at, k))

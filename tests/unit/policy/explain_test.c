@@ -54,7 +54,8 @@ static const struct {
 	  "{\"submods\": {\"cpu0\": {\"status\": \"affirming\"}, \"gpu0\": {\"status\": "
 	  "\"warning\"}}}",
 	  GOOD_DATA,
-	  { "every _, part in input.submods", "(every)", "element is {\"status\": \"warning\"}" } },
+	  { "every _, part in input.submods", "element is {\"status\": \"warning\"}",
+	    "it failed at 8:3:  part.status == \"affirming\"" } },
 	{ resource_policy,
 	  "data.policy.allow",
 	  "{\"submods\": {\"cpu0\": {\"status\": \"affirming\", \"sample\": {\"svn\": 1}}}}",
