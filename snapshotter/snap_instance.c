@@ -74,8 +74,7 @@ static int open_state(const struct snap_config *c, const struct snap_config_inst
 		                             .helper = c->helper,
 		                             .is_minimal = c->is_minimal,
 		                             .is_volatile = c->is_volatile };
-	snap_service_init(s);
-	return 0;
+	return snap_service_init(s, err);
 }
 
 /* ---- routing ---- */

@@ -30,7 +30,9 @@ typedef Containerd__Services__Snapshots__V1__UsageResponse UsageResponse;
 typedef Containerd__Services__Snapshots__V1__Info Info;
 typedef Containerd__Services__Snapshots__V1__Info__LabelsEntry LabelsEntry;
 
-#define DIGEST_HEX 64u
+#define DIGEST_HEX    64u
+#define LIST_THREADS  2u
+#define LISTS_WAITING 64u
 
 /* ---- messages ---- */
 
@@ -522,6 +524,57 @@ static int send_page(struct rpc_call *call, struct snap_record **items, size_t c
 	return r;
 }
 
+/* How many of @items fit one message: one at least, not more bytes than any client takes. */
+static size_t page_of(struct snap_record *const *items, size_t count)
+{
+	size_t bytes = 0, n = 0;
+
+	for (; n < CF_MIN(count, (size_t)SNAP_LIST_PAGE); n++) {
+		for (size_t i = 0; i < items[n]->label_count; i++)
+			bytes +=
+				strlen(items[n]->labels[i].key) + strlen(items[n]->labels[i].value);
+		bytes += strlen(items[n]->name) + strlen(items[n]->parent);
+		if (n && bytes > SNAP_LIST_PAGE_BYTES)
+			break;
+	}
+	return n;
+}
+
+/* Nothing is locked here: the reader may take its time, or call us while it reads. */
+static void answer_list(struct rpc_call *call, const struct snap_list *found)
+{
+	struct cf_err err;
+	size_t n;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < found->count; i += n) {
+		n = page_of(found->items + i, found->count - i);
+		r = send_page(call, found->items + i, n, &err);
+	}
+	if (r < 0)
+		rpc_fail_err(call, &err);
+	else
+		rpc_reply(call, NULL);
+}
+
+struct list_job {
+	struct rpc_call *call;
+	struct snap_list found;
+};
+
+static void run_list(void *arg)
+{
+	struct list_job *job = arg;
+
+	answer_list(job->call, &job->found);
+	snap_list_fini(&job->found);
+	free(job);
+}
+
+/*
+ * A reader that takes its time with a long list keeps a thread: one of two that do nothing else, so
+ * that the others serve. What fits one message, as every look-up of a layer does, is sent at once.
+ */
 static int list(struct snap_service *s, struct rpc_call *call, const ListRequest *req,
                 struct cf_err *err)
 {
@@ -532,9 +585,18 @@ static int list(struct snap_service *s, struct rpc_call *call, const ListRequest
 	if (r < 0)
 		return r;
 	list_select(s, f, &found);
-	/* Nothing is locked here: the reader may take its time, or call us while it reads. */
-	for (size_t i = 0; r == 0 && i < found.count; i += SNAP_LIST_PAGE)
-		r = send_page(call, found.items + i, CF_MIN(SNAP_LIST_PAGE, found.count - i), err);
+	if (page_of(found.items, found.count) == found.count) {
+		answer_list(call, &found);
+		return 0;
+	}
+	struct list_job *job = cf_zalloc(sizeof(*job));
+
+	*job = (struct list_job){ call, found };
+	r = cf_work_add(s->lists, run_list, job, err);
+	if (r == 0)
+		found = (struct snap_list){ 0 };
+	else
+		free(job);
 	return r;
 }
 
@@ -544,8 +606,6 @@ static void on_list(struct rpc_call *call, const ProtobufCMessage *msg, void *us
 
 	if (list(user, call, (const ListRequest *)msg, &err) < 0)
 		rpc_fail_err(call, &err);
-	else
-		rpc_reply(call, NULL);
 }
 
 /* ---- update, remove, cleanup ---- */
@@ -662,7 +722,7 @@ static const struct rpc_method health_methods[] = {
 	  &grpc__health__v1__health_check_response__descriptor, on_health, RPC_INLINE },
 };
 
-void snap_service_init(struct snap_service *s)
+int snap_service_init(struct snap_service *s, struct cf_err *err)
 {
 	_Static_assert(CF_ARRAY_LEN(snapshots_methods) == CF_ARRAY_LEN(s->methods), "all of them");
 	memcpy(s->methods, snapshots_methods, sizeof(snapshots_methods));
@@ -678,9 +738,11 @@ void snap_service_init(struct snap_service *s)
 	s->services[1] = &s->health;
 	snap_differ_init(s, &s->diff);
 	s->services[2] = &s->diff;
+	return cf_work_new(LIST_THREADS, LISTS_WAITING, &s->lists, err);
 }
 
 void snap_service_fini(struct snap_service *s)
 {
+	s->lists = cf_work_free(s->lists);
 	free(atomic_exchange(&s->plugin, NULL));
 }
