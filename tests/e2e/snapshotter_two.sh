@@ -31,6 +31,8 @@ containerd_named() { # NAME: in a directory of that name, its processes as conta
 [plugins."io.containerd.grpc.v1.cri".containerd]
   snapshotter = "$1"
   disable_snapshot_annotations = false
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
 [proxy_plugins.$1]
   type = "snapshot"
   address = "$sock"
