@@ -2,6 +2,7 @@
 #include "cli/image_args.h"
 
 #include "base/http.h"
+#include "proto/cosign_key.h"
 
 static const char registry_usage[] =
 	"\n"
@@ -135,6 +136,17 @@ char *image_pinned(const struct oci_source *src, const struct oci_digest *digest
 	return cf_asprintf("%s@%s", name, digest->text);
 }
 
+/* With the password where cosign looks for it. */
+static int open_cosign_key(struct cf_view text, struct cf_pkey **ret, struct cf_err *err)
+{
+	const char *password = getenv("COSIGN_PASSWORD");
+
+	if (!password)
+		return cf_fail(err, CF_FAILED_PRECONDITION,
+		               "it is encrypted; COSIGN_PASSWORD is not set");
+	return cosign_key_open(text, cf_view_str(password), ret, err);
+}
+
 int image_read_pkey(const char *path, bool need_private, struct cf_pkey **ret, struct cf_err *err)
 {
 	cf_cleanup(cf_secret_freep) struct cf_secret *text = NULL;
@@ -143,15 +155,10 @@ int image_read_pkey(const char *path, bool need_private, struct cf_pkey **ret, s
 
 	if (r < 0)
 		return cf_wrap(err, r, "key %s", path);
-	if (memmem(cf_secret_view(text).data, cf_secret_view(text).size, "ENCRYPTED SIGSTORE",
-	           18) ||
-	    memmem(cf_secret_view(text).data, cf_secret_view(text).size, "ENCRYPTED COSIGN", 16))
-		return cf_fail(
-			err, CF_UNIMPLEMENTED,
-			"key %s is in cosign's own encrypted form; make one with 'coffer key "
-			"new sign' or use a PEM (PKCS#8) key",
-			path);
-	r = cf_pkey_parse(cf_secret_view(text), &key, err);
+	if (cosign_key_is(cf_secret_view(text)))
+		r = open_cosign_key(cf_secret_view(text), &key, err);
+	else
+		r = cf_pkey_parse(cf_secret_view(text), &key, err);
 	if (r == 0 && need_private && !cf_pkey_is_private(key))
 		r = cf_fail(err, CF_INVALID_ARGUMENT,
 		            "it is a public key; the private one is needed");

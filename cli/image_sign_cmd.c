@@ -11,7 +11,7 @@ static const char sign_usage[] =
 	"\n"
 	"Signs the digest that IMAGE stands for now, in the form of cosign, and prints it.\n"
 	"\n"
-	"  --key FILE            private key, PEM\n"
+	"  --key FILE            private key: PEM, or cosign's (COSIGN_PASSWORD opens it)\n"
 	"  --identity NAME       registry/repository to sign for [that of IMAGE]\n";
 
 static const char verify_usage[] =
