@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "proto/agent.pb-c.h"
+#include "vmm-glue/shim/logger.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -29,6 +30,7 @@ struct stdio {
 	char *container_id, *exec_id;
 	struct output outputs[2];
 	int in;
+	int logger_ready; /* held for a logger, never read */
 	struct cf_event *readable;
 	struct cf_buf input; /* on its way to the agent */
 	bool is_input_closing, is_input_closed, is_writing;
@@ -64,11 +66,37 @@ static int open_sink(const char *path, int *ret, struct cf_err *err)
 	if (file)
 		*ret = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
 	else if (strstr(path, "://"))
-		return cf_fail(err, CF_UNIMPLEMENTED, "standard stream %s: only fifo and file://",
+		return cf_fail(err, CF_UNIMPLEMENTED, "standard stream %s: no fifo, file or logger",
 		               path);
 	else /* both ends: a reader that goes away gives no EPIPE, one that comes back goes on */
 		*ret = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	return *ret < 0 ? cf_fail_errno(err, errno, "standard stream %s", path) : 0;
+}
+
+/* One program takes both outputs, named by either address. */
+static int open_logger(struct stdio *s, const struct stdio_opts *opts, struct cf_err *err)
+{
+	struct logger_fds fds;
+	int r = logger_start(s->loop, logger_is_address(opts->out) ? opts->out : opts->err,
+	                     opts->ns, s->container_id, &fds, err);
+
+	if (r < 0)
+		return r;
+	s->outputs[0].fd = fds.out;
+	s->outputs[1].fd = fds.err;
+	s->logger_ready = fds.ready;
+	return 0;
+}
+
+static int open_outputs(struct stdio *s, const struct stdio_opts *opts, struct cf_err *err)
+{
+	if (logger_is_address(opts->out) || logger_is_address(opts->err))
+		return open_logger(s, opts, err);
+	int r = open_sink(opts->out, &s->outputs[0].fd, err);
+
+	if (r == 0 && !opts->is_terminal)
+		r = open_sink(opts->err, &s->outputs[1].fd, err);
+	return r;
 }
 
 int stdio_open(const struct stdio_opts *opts, struct stdio **ret, struct cf_err *err)
@@ -79,6 +107,7 @@ int stdio_open(const struct stdio_opts *opts, struct stdio **ret, struct cf_err 
 	s->refs = 1;
 	s->loop = opts->loop;
 	s->in = -1;
+	s->logger_ready = -1;
 	s->read_max = CF_MIN(opts->read_max, STDIO_READ_MAX);
 	s->container_id = cf_strdup(opts->container_id);
 	s->exec_id = cf_strdup(opts->exec_id);
@@ -88,9 +117,7 @@ int stdio_open(const struct stdio_opts *opts, struct stdio **ret, struct cf_err 
 			                         .fd = -1,
 			                         .want = CF_MIN(STDIO_READ_MIN, s->read_max) };
 	s->outputs[1].has_ended = opts->is_terminal;
-	r = open_sink(opts->out, &s->outputs[0].fd, err);
-	if (r == 0 && !opts->is_terminal)
-		r = open_sink(opts->err, &s->outputs[1].fd, err);
+	r = open_outputs(s, opts, err);
 	if (r == 0 && opts->in && *opts->in) {
 		s->in = open(opts->in, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 		if (s->in < 0)
@@ -113,6 +140,7 @@ struct stdio *stdio_free(struct stdio *s)
 	s->readable = cf_event_free(s->readable);
 	s->idle = cf_event_free(s->idle);
 	cf_close(&s->in);
+	cf_close(&s->logger_ready);
 	for (int i = 0; i < 2; i++) {
 		struct output *o = &s->outputs[i];
 

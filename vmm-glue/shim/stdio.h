@@ -6,7 +6,8 @@
  * written before the next is asked for, so a slow reader holds back the process, not the shim. An
  * output without a path is read and thrown away, since a full pipe would stop the process.
  *
- * Paths are fifos, or "file:///path" (appended to). "binary:" loggers are refused.
+ * Paths are fifos, "file:///path" (appended to), or a logging program (logger.h), which then takes
+ * both outputs.
  */
 #include "base/loop.h"
 #include "proto/ttrpc.h"
@@ -21,12 +22,16 @@ struct stdio;
 struct stdio_opts {
 	struct cf_loop *loop;
 	const char *container_id, *exec_id; /* as the agent knows them */
+	const char *ns;                     /* containerd's, for a logger */
 	const char *in, *out, *err;         /* paths; NULL or empty: none */
 	bool is_terminal;                   /* stdout carries both, err is not used */
 	size_t read_max; /* the transport's best message; at most STDIO_READ_MAX */
 };
 
-/* Opens the fifos. Return: 0, -CF_UNIMPLEMENTED (a binary logger), or what open() failed with. */
+/*
+ * Opens the fifos. Return: 0, -CF_UNIMPLEMENTED (another kind of address), -CF_INVALID_ARGUMENT (of
+ * a logger), or what open() failed with.
+ */
 cf_must_use int stdio_open(const struct stdio_opts *opts, struct stdio **ret, struct cf_err *err);
 /* The process runs: begin to pump. @client is borrowed until stdio_free(). */
 void stdio_start(struct stdio *s, struct ttrpc_client *client);

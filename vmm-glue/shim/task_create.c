@@ -117,6 +117,7 @@ static int open_streams(struct create *c)
 		.loop = c->s->loop,
 		.container_id = c->t->id,
 		.exec_id = p->agent_id,
+		.ns = c->s->ns,
 		.in = c->req->stdin,
 		.out = c->req->stdout,
 		.err = c->req->stderr,

@@ -322,6 +322,7 @@ static int exec_open(struct proc *p, const Containerd__Task__V2__ExecProcessRequ
 		.loop = s->loop,
 		.container_id = p->task->id,
 		.exec_id = p->agent_id,
+		.ns = s->ns,
 		.in = req->stdin,
 		.out = req->stdout,
 		.err = req->stderr,

@@ -487,6 +487,42 @@ CF_TEST(shim_passes_a_gibibyte_of_stdout_while_exec_runs)
 	world_free(w);
 }
 
+CF_TEST(shim_hands_output_to_a_logging_program)
+{
+	struct world *w = world_new("sandbox", "\"spew\",\"100000\"");
+	char pod[] = "pod1";
+	cf_cleanup(cf_freep) char *program = cf_asprintf("%s/logger", w->dir);
+	cf_cleanup(cf_freep) char *got = cf_asprintf("%s/got", w->dir);
+	cf_cleanup(cf_freep) char *done = make_fifo(w, "done");
+	cf_cleanup(cf_freep) char *out =
+		cf_asprintf("binary://%s?into=%s%%2Fgot&done=%s&flag", program, w->dir, done);
+	cf_cleanup(cf_closep) int ended = open(done, O_RDWR | O_CLOEXEC);
+	static const char script[] =
+		"#!/bin/sh\n"
+		"echo \"$CONTAINER_NAMESPACE $CONTAINER_ID $1 $3 $5\" >\"$2\"\n"
+		"exec 5>&-\n"
+		"wc -c <&3 >>\"$2\"\n"
+		"wc -c <&4 >>\"$2\"\n"
+		"echo end >\"$4\"\n";
+	char word[8] = "", bad[] = "binary:///x?a=%zz", other[] = "https://x";
+	struct cf_err err = { .code = CF_OK };
+
+	EXPECT_OK(cf_write_file_atomic(program, cf_view_str(script), 0700, &err), &err);
+	EXPECT_FAILS(create(w, pod, w->bundle, NULL, bad, &err), CF_INVALID_ARGUMENT);
+	EXPECT_FAILS(create(w, pod, w->bundle, NULL, other, &err), CF_UNIMPLEMENTED);
+	EXPECT_OK(create(w, pod, w->bundle, NULL, out, &err), &err);
+	EXPECT_OK(start(w, pod, NULL, &err), &err);
+	EXPECT_INT(wait_task(w, pod, NULL, &err), 0);
+	EXPECT(read(ended, word, sizeof(word)) == 4);
+
+	struct cf_buf text = cf_test_read(got);
+
+	EXPECT(cf_view_eq_str(cf_buf_view(&text), NS " pod1 into done flag\n100000\n0\n"));
+	cf_buf_fini(&text);
+	end_pod(w, pod);
+	world_free(w);
+}
+
 CF_TEST(shim_delivers_stdin_and_closes_it)
 {
 	struct world *w = world_new("sandbox", "\"cat\"");
