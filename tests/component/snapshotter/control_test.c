@@ -379,7 +379,6 @@ CF_TEST(control_lets_no_other_user_in)
 
 CF_TEST(instances_keep_to_their_own_state)
 {
-	cf_cleanup(cf_freep) char *root = NULL;
 	char *dir = cf_test_tmpdir();
 	cf_cleanup(cf_freep) char *config = cf_asprintf(
 		"[[instance]]\nname = \"second\"\nroot = \"%s/second\"\nfs_driver = \"overlay\"\n",
