@@ -9,6 +9,8 @@ static size_t count_texts(struct cf_view encoded)
 {
 	size_t n = 0;
 
+	if (!encoded.size)
+		return 0;
 	for (const uint8_t *p = encoded.data, *end = p + encoded.size; p < end; n++)
 		p = (const uint8_t *)memchr(p, 0, (size_t)(end - p)) + 1;
 	return n;
