@@ -3,7 +3,9 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "kbs/policy_appraise.h"
 #include "kbs/runtime_data.h"
+#include "kbs/token.h"
 #include "kbs/trust_dir.h"
 #include "kbs/verifier.h"
 
@@ -36,6 +38,7 @@ static const char help[] =
 	"data\n"
 	"  --trust DIR           trust anchors: certificates, ak*.pem, *.json of reference values\n"
 	"  --reference FILE      reference values (coffer measure --json)\n"
+	"  --policy FILE         an attestation policy in Rego judges in place of the verifier\n"
 	"  --initdata FILE       the initdata that the guest must have booted with\n"
 	"  --no-initdata         the guest must have booted without\n"
 	"  --ignore-dates        certificates may be outdated\n"
@@ -46,7 +49,7 @@ static const char help[] =
 
 struct job {
 	const char *tee, *evidence_path, *report_hex, *runtime_path, *trust_path, *reference_path;
-	const char *initdata_path;
+	const char *initdata_path, *policy_path;
 	bool no_initdata, ignore_dates, json;
 	struct cf_buf evidence, report_data, initdata;
 	struct trust_dir trust;
@@ -92,6 +95,7 @@ static int parse_args(int argc, char **argv, struct job *j)
 		{ "trust", required_argument, NULL, 'T' },
 		{ "reference", required_argument, NULL, 'R' },
 		{ "initdata", required_argument, NULL, 'i' },
+		{ "policy", required_argument, NULL, 'p' },
 		{ "no-initdata", no_argument, NULL, 'n' },
 		{ "ignore-dates", no_argument, NULL, 'd' },
 		{ "json", no_argument, NULL, 'j' },
@@ -99,9 +103,9 @@ static int parse_args(int argc, char **argv, struct job *j)
 		{ NULL, 0, NULL, 0 },
 	};
 	const char **texts[128] = {
-		['t'] = &j->tee,          ['e'] = &j->evidence_path, ['r'] = &j->report_hex,
-		['u'] = &j->runtime_path, ['T'] = &j->trust_path,    ['R'] = &j->reference_path,
-		['i'] = &j->initdata_path
+		['t'] = &j->tee,           ['e'] = &j->evidence_path, ['r'] = &j->report_hex,
+		['u'] = &j->runtime_path,  ['T'] = &j->trust_path,    ['R'] = &j->reference_path,
+		['i'] = &j->initdata_path, ['p'] = &j->policy_path
 	};
 	bool *flags[128] = { ['n'] = &j->no_initdata, ['d'] = &j->ignore_dates, ['j'] = &j->json };
 	int c;
@@ -250,6 +254,53 @@ static int judge(const struct job *j, const struct verifier_ops *ops, struct ver
 	return ops->verify(&in, v, err);
 }
 
+/* What the policy sees: as in the service, with what of it is there offline. */
+static int policy_input(const struct job *j, const struct verdict *v, struct cf_buf *ret,
+                        struct cf_err *err)
+{
+	cf_cleanup(cf_buf_fini) struct cf_buf init = { 0 };
+	const struct cf_json *att = cf_json_get(j->whole, "attestation");
+	struct token_subject subject = { .verdict = v, .additional_evidence = cf_view_str("") };
+	struct cf_jw w = { .out = ret };
+	int r = 0;
+
+	if (j->initdata.size)
+		r = token_initdata_claims(cf_buf_view(&j->initdata), &init, err);
+	else
+		cf_buf_add_str(&init, "null");
+	if (r < 0)
+		return r;
+	subject.runtime_data = cf_json_get(att ? att : j->whole, "runtime-data");
+	subject.init_data_claims = cf_buf_view(&init);
+	token_write_evidence(&subject, &w);
+	return cf_buf_check(ret, "claims", err);
+}
+
+static int ask_policy(const struct job *j, struct verdict *v, struct cf_err *err)
+{
+	cf_cleanup(cf_buf_fini) struct cf_buf text = { 0 }, input = { 0 }, references = { 0 };
+	cf_cleanup(cf_freep) char *id = NULL;
+	struct policy_entry e = { .kind = STORE_POLICY_ATTESTATION };
+	int r;
+
+	if (!j->policy_path || verdict_is_refused(v))
+		return 0;
+	r = read_input(j->policy_path, STORE_POLICY_MAX, &text, err);
+	if (r == 0)
+		r = policies_compile(j->policy_path, cf_buf_view(&text), &e.policy, NULL, err);
+	if (r == 0)
+		r = policy_input(j, v, &input, err);
+	if (r == 0) {
+		e.id = id = cf_strdup(j->policy_path);
+		e.text = text;
+		if (references_of(j))
+			cf_json_print(references_of(j), &references);
+		policy_appraise(&e, cf_buf_view(&input), cf_buf_view(&references), v);
+	}
+	policy_unref(e.policy);
+	return r;
+}
+
 static int print(const struct job *j, const struct verdict *v)
 {
 	cf_cleanup(cf_buf_fini) struct cf_buf out = { 0 };
@@ -305,5 +356,7 @@ int verify_cmd(int argc, char **argv)
 	r = load(&j, &err);
 	if (r == 0)
 		r = judge(&j, ops, &v, &err);
+	if (r == 0)
+		r = ask_policy(&j, &v, &err);
 	return r < 0 ? complain(&j, &err) : print(&j, &v);
 }

@@ -31,12 +31,24 @@ expect 0 '{"tpm_pcr04":["aa","bb"]}' "$coffer" kbs reference ls
 expect 0 '"kind":"software"' "$coffer" kbs tpm-root add "$src/tests/vectors/tpm/ca-root.pem" --kind software
 expect 9 "ek_allow" "$coffer" kbs tpm-root add "$src/tests/vectors/tpm/ca-root.pem" --kind ek_allow
 expect 2 "--kind" "$coffer" kbs tpm-root add "$src/tests/vectors/tpm/ca-root.pem"
+printf 'package policy\nallow if {\n' >"$dir/bad.rego"
+printf 'package policy\nimport rego.v1\ntrust_claims := {"hardware": 2, "executables": executables}\ndefault executables := 33\nexecutables := 3 if input.tpm.pcr04 in query_reference_value("mine")\n' >"$dir/tpm.rego"
+expect 9 "bad.rego:3:1: rego_parse_error" "$coffer" kbs policy put resource "$dir/bad.rego"
+expect 2 "either a FILE or --shipped" "$coffer" kbs policy put resource
+expect 4 "comes with the program" "$coffer" kbs policy put resource --shipped nosuch
+expect 4 "the built-in rule decides" "$coffer" kbs policy get resource
+expect 0 "resource-policy version 1 is in force" "$coffer" kbs policy put resource --shipped strict
+expect 0 '"id":"resource-policy","version":1' "$coffer" kbs policy ls
+expect 0 "package policy" "$coffer" kbs policy show resource
+echo '{"submods":{"cpu0":{"ear.status":"warning"}}}' >"$dir/claims.json"
+expect 3 'is "warning"' "$coffer" kbs policy test resource --input "$dir/claims.json" --path a/b/c
+expect 0 "removed resource" "$coffer" kbs policy rm resource
 expect 4 "no denial" "$coffer" attest explain aaaa-bbbb
-expect 0 "chain of 3 lines holds" "$coffer" kbs audit verify
+expect 0 "chain of 5 lines holds" "$coffer" kbs audit verify
 head=$("$coffer" kbs audit verify --json | sed 's/.*"head":"\([0-9a-f]*\)".*/\1/')
 # Each line's hash is the next line's "prev": a sceptic needs sha256sum alone.
 "$coffer" kbs audit ls >"$dir/lines"
-[ "$(sed -n 3p "$dir/lines" | tr -d '\n' | sha256sum | cut -d' ' -f1)" = "$head" ] || fail "the head is not the last line's hash"
+[ "$(sed -n 5p "$dir/lines" | tr -d '\n' | sha256sum | cut -d' ' -f1)" = "$head" ] || fail "the head is not the last line's hash"
 expect 0 "holds" "$coffer" kbs audit verify --head "$head"
 expect 3 "cut off" "$coffer" kbs audit verify --head "${head//[0-9]/0}"
 
@@ -63,6 +75,10 @@ cat >"$dir/trust/reference.json" <<'JSON'
 "tpm_pcr09":["f578c21ae50dc45ab01c820dd140322d70dc1325aa6a590ab5407b9f838c765d"]}}
 JSON
 expect 0 "ok   pcr04" "$coffer" attest verify --tee tpm --evidence "$evidence" --trust "$dir/trust" --report-data "$nonce"
+sed 's/"tpm_pcr04":\[/"mine":[/' "$dir/trust/reference.json" >"$dir/mine.json"
+expect 3 "nothing proves that the attestation key is in a TPM" "$coffer" attest verify --tee tpm --evidence "$evidence" --reference "$dir/mine.json" --policy "$dir/tpm.rego"
+expect 3 'input.tpm.pcr04 in query_reference_value("mine")' "$coffer" attest verify --tee tpm --evidence "$evidence" --trust "$dir/trust" --policy "$dir/tpm.rego"
+expect 9 "bad.rego:3:1: rego_parse_error" "$coffer" attest verify --tee tpm --evidence "$evidence" --policy "$dir/bad.rego"
 sed -i s/a654597/b654597/ "$dir/trust/reference.json"
 expect 3 "BAD  pcr04" "$coffer" attest explain --tee tpm --evidence "$evidence" --trust "$dir/trust"
 echo passed
