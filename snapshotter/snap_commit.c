@@ -110,7 +110,7 @@ static int commit(struct snap_service *s, struct rpc_call *call, const CommitReq
 		                  .name = req->name,
 		                  .parent = req->parent,
 		                  .labels = &labels,
-		                  .flags_del = SNAP_KATA };
+		                  .flags_del = SNAP_KATA | SNAP_HAS_IDENTITY };
 	cf_cleanup(snap_record_unrefp) struct snap_record *rec = snap_store_get(s->store, req->key);
 	int r = SNAP_TAKE_LABELS(req, &labels, err);
 

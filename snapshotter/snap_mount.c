@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "snapshotter/snap_erofs.h"
+#include "snapshotter/snap_identity.h"
 
 #define KEY_LAYERS   "io.coffer.layers"
 #define KEY_DIFF_IDS "io.coffer.diff-ids"
@@ -164,6 +165,10 @@ static void kata_mount(const struct snap_mount_opts *opts, const struct snap_rec
                        const struct snap_list *chain, struct snap_mount *m)
 {
 	long long id = (long long)rec->id;
+	cf_cleanup(cf_freep) char *identity =
+		rec->flags & SNAP_HAS_IDENTITY
+			? cf_asprintf("%s/snapshots/%lld/" SNAP_IDENTITY_DIR ":", opts->root, id)
+			: cf_strdup("");
 
 	m->type = cf_asprintf("fuse.%s", opts->helper);
 	m->source = cf_strdup("overlay");
@@ -172,11 +177,11 @@ static void kata_mount(const struct snap_mount_opts *opts, const struct snap_rec
 			cf_strv_add(&m->options, "volatile");
 		cf_strv_addf(&m->options, "workdir=%s/snapshots/%lld/work", opts->root, id);
 		cf_strv_addf(&m->options, "upperdir=%s/snapshots/%lld/fs", opts->root, id);
-		cf_strv_addf(&m->options, "lowerdir=%s/empty", opts->root);
+		cf_strv_addf(&m->options, "lowerdir=%s%s/empty", identity, opts->root);
 	} else {
 		/* Without an upper directory overlay wants two lower ones. */
-		cf_strv_addf(&m->options, "lowerdir=%s/snapshots/%lld/fs:%s/empty", opts->root, id,
-		             opts->root);
+		cf_strv_addf(&m->options, "lowerdir=%s%s/snapshots/%lld/fs:%s/empty", identity,
+		             opts->root, id, opts->root);
 	}
 	add_volume(opts, rec, chain, m);
 }

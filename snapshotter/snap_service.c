@@ -9,6 +9,7 @@
 #include "snapshotter/snap_differ.h"
 #include "snapshotter/snap_filter.h"
 #include "snapshotter/snap_heal.h"
+#include "snapshotter/snap_identity.h"
 
 #include <ctype.h>
 
@@ -185,6 +186,23 @@ static unsigned flags_below(struct snap_service *s, const struct snap_record *to
 	return flags;
 }
 
+/* @top and all below it, nearest first. */
+static void chain_from(struct snap_service *s, const struct snap_record *top, struct snap_list *ret)
+{
+	const struct snap_record on_top = { .parent_id = top->id };
+
+	snap_store_chain(s->store, &on_top, ret);
+}
+
+static unsigned identity_flag(struct snap_service *s, const struct snap_record *top)
+{
+	cf_cleanup(snap_list_fini) struct snap_list chain = { 0 };
+
+	if (top)
+		chain_from(s, top, &chain);
+	return snap_identity_is_in(&chain) ? SNAP_HAS_IDENTITY : 0;
+}
+
 /* How a snapshot on @top (NULL: on nothing) is answered: by what lies below it. */
 static unsigned flags_for(struct snap_service *s, const char *key, const struct snap_record *top,
                           enum snap_kind kind)
@@ -195,7 +213,7 @@ static unsigned flags_for(struct snap_service *s, const char *key, const struct 
 	    snap_service_is_extract_key(key))
 		return SNAP_HAS_DIR | SNAP_NULL_EXTRACT;
 	if (s->mode == SNAP_MODE_GUEST_PULL && (!top || (below & SNAP_GUEST_PULL)))
-		return SNAP_HAS_DIR | SNAP_KATA;
+		return SNAP_HAS_DIR | SNAP_KATA | identity_flag(s, top);
 	if (top && (s->mode == SNAP_MODE_EROFS || (below & SNAP_EROFS)))
 		return SNAP_HAS_DIR | SNAP_ON_EROFS;
 	return SNAP_HAS_DIR;
@@ -232,6 +250,16 @@ static int give_away(struct snap_service *s, const struct snap_record *rec, stru
 	return snap_dirs_own(s->dirs, rec->id, uid, gid, err);
 }
 
+static int make_identity(struct snap_service *s, const struct snap_record *rec, struct cf_err *err)
+{
+	cf_cleanup(snap_list_fini) struct snap_list chain = { 0 };
+
+	if (!(rec->flags & SNAP_HAS_IDENTITY) || rec->kind == SNAP_COMMITTED)
+		return 0;
+	snap_store_chain(s->store, rec, &chain);
+	return snap_identity_make(s->mount.root, rec->id, &chain, err);
+}
+
 static int make_ready(struct snap_service *s, const struct snap_record *rec, struct snap_mount *ret,
                       struct cf_err *err)
 {
@@ -240,6 +268,8 @@ static int make_ready(struct snap_service *s, const struct snap_record *rec, str
 
 	if (r == 0)
 		r = give_away(s, rec, err);
+	if (r == 0)
+		r = make_identity(s, rec, err);
 	return r < 0 ? r : mounts_of(s, rec, ret, err);
 }
 
@@ -399,6 +429,9 @@ static int check_mount(struct snap_service *s, const struct snap_record *rec, st
 {
 	cf_cleanup(snap_record_unrefp) struct snap_record *below = NULL;
 
+	/* Its directory may have been lost with the power; two look-ups tell. */
+	if (rec->flags & SNAP_HAS_IDENTITY)
+		return make_identity(s, rec, err);
 	if (!(rec->flags & SNAP_ON_EROFS) || rec->kind == SNAP_COMMITTED)
 		return 0;
 	below = snap_store_get(s->store, rec->parent);

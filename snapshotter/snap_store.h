@@ -36,6 +36,7 @@ enum {
 	SNAP_KATA = 1u << 3,         /* answered with a Kata volume */
 	SNAP_EROFS = 1u << 4,        /* COMMITTED: its content is an image (snap_erofs.h) */
 	SNAP_ON_EROFS = 1u << 5,     /* stands on the mount of its parent's images */
+	SNAP_HAS_IDENTITY = 1u << 6, /* brings /etc/passwd and /etc/group (snap_identity.h) */
 };
 
 /* Never changes once made: share it freely, replace it to change it. */
