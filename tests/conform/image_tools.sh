@@ -160,6 +160,19 @@ expect 0 "index: pull what was encrypted" "$c" image pull "$r/app:multi-enc" --k
 if command -v cosign >/dev/null; then
 	expect 0 "sign for cosign" "$c" image sign "$r/app:plain" --key sign.pem
 	expect 0 "cosign verify" cosign verify --insecure-ignore-tlog=true --allow-insecure-registry --key sign.pem.pub "$r/app:plain"
+	export COSIGN_PASSWORD=secret
+	expect 0 "a key of cosign's" cosign generate-key-pair
+	# without a log: cosign 3 by a signing configuration, in the form of a bundle; cosign 2 by an option
+	if cosign signing-config create >signing.json 2>/dev/null; then how="--signing-config signing.json"; else how=--tlog-upload=false; fi
+	skopeo copy -q --dest-tls-verify=false --src-tls-verify=false "docker://$r/app:plain" "docker://$r/bycosign:1"
+	digest=$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$r/bycosign:1")
+	# shellcheck disable=SC2086
+	expect 0 "cosign sign" cosign sign $how --yes --allow-insecure-registry --key cosign.key "$r/bycosign@$digest"
+	printf '{"default":[{"type":"sigstoreSigned","keyPath":"%s/cosign.pub","signedIdentity":{"type":"digestOnly"}}]}' "$PWD" >digest-only.json
+	expect 0 "what cosign signed" "$c" image verify "$r/bycosign:1" --policy digest-only.json
+	expect 0 "sign with cosign's key" "$c" image sign "$r/bycosign:1" --key cosign.key
+	expect 0 "which names the repository" "$c" image verify "$r/bycosign:1" --key cosign.pub
+	COSIGN_PASSWORD=wrong expect 7 "with another password" "$c" image sign "$r/bycosign:1" --key cosign.key
 else
 	echo "note: cosign is not installed; its own verification was not asked"
 fi
