@@ -132,6 +132,33 @@ expect "rm of it" sn rm ctr2
 for i in 1 same config encrypted; do printf 'image { image: "%s" }' "$stage_ip:$port/img:$i" | cri Image/RemoveImage; done
 gone() { [ "$(sn ls | grep -c Committed)" = 0 ]; }
 expect "garbage collection removes the layers" stage_wait 20 gone
+
+# ---- removed, and pulled again
+fetched=$(blobs_fetched)
+expect "the image is pulled again" cri_pull "$stage_ip:$port/img:1" one
+expect_eq "its layers are known again" "$(sn ls | grep -c Committed)" 2
+expect_eq "and no layer was fetched" "$(($(blobs_fetched) - fetched)) $(content_bytes) $(layer_bytes)" "1 0 0"
+printf 'image { image: "%s" }' "$stage_ip:$port/img:1" | cri Image/RemoveImage
+expect "it goes again" stage_wait 20 gone
+
+# ---- pulled with another snapshotter before: containerd unpacks it for us, without labels. Here without
+# the differ (tests/long/snapshotter_differ.sh has it): it writes, and what it wrote is thrown away.
+ns=(-n other)
+other() { ctr -a "$e2e_dir/ctd/containerd.sock" -n other "$@"; }
+other_pull() { # SNAPSHOTTER: what is here is not fetched again
+	stage_in ctr -a "$e2e_dir/ctd/containerd.sock" -n other images pull --snapshotter "$1" \
+		--hosts-dir "$e2e_dir/ctd/certs.d" "$stage_ip:$port/img:1"
+}
+expect "another snapshotter pulls" other_pull overlayfs
+before=$(content_bytes)
+fetched=$(blobs_fetched)
+expect "the image is unpacked for us" other_pull coffer
+expect_eq "its layers are known" "$(sn ls | grep -c Committed)" 2
+nothing_kept() { [ "$(layer_bytes)" = 0 ]; }
+expect "nothing of them is kept below our root" stage_wait 10 nothing_kept
+expect_eq "and nothing new came to the host" "$(content_bytes) $(blobs_fetched)" "$before $fetched"
+other images rm --sync "$stage_ip:$port/img:1" >/dev/null
+expect "it goes, with its layers" stage_wait 20 gone
 stage_stop containerd
 stage_stop snapshotter
 expect_eq "no directory is left" "$(ls "$state/snapshots" | wc -l)" 0
