@@ -6,6 +6,7 @@
 #
 #   COFFER_SWEEP_DRIVER  [none]
 #   COFFER_SWEEP_ROUNDS  [60]
+#   COFFER_SWEEP_VICTIMS [all]: words out of shim init imaged attestd machine snapshotter kbs containerd
 #   COFFER_SWEEP_SEED    [of the clock, printed]: the same victims and moments
 . "$(dirname "$0")/../e2e/lib.sh"
 . "$(dirname "$0")/../e2e/lib_pods.sh"
@@ -74,6 +75,8 @@ if [ "$driver" = qemu ]; then
 else
 	victims=(shim shim init imaged attestd snapshotter kbs containerd) moments_ms=1000 patience_s=10
 fi
+
+read -r -a victims <<<"${COFFER_SWEEP_VICTIMS:-${victims[*]}}"
 
 # What was killed of the node's and the owner's is there again, as a supervisor would see to it.
 services_again() {

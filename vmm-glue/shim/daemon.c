@@ -7,6 +7,7 @@
 #include "vmm-glue/shim/socket_lease.h"
 
 #include <signal.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 #define POOL_THREADS   4
@@ -44,6 +45,39 @@ static void check_orphan(void *arg)
 		cf_log_warn("no task and no bundle: ending");
 		shim_end(s);
 	}
+}
+
+static bool names_the_spec(const struct inotify_event *e)
+{
+	return e->len && cf_streq(e->name, "config.json");
+}
+
+/* Somebody removes the bundle: after the pod's end, or because its containerd was killed. */
+static void on_bundle_changed(int fd, unsigned what, void *arg)
+{
+	_Alignas(struct inotify_event) char buf[4096];
+	bool is_spec_gone = false;
+	ssize_t n;
+
+	(void)what;
+	while ((n = read(fd, buf, sizeof(buf))) > 0)
+		for (ssize_t at = 0; at < n;) {
+			const struct inotify_event *e = (const void *)(buf + at);
+
+			is_spec_gone = is_spec_gone || names_the_spec(e);
+			at += (ssize_t)(sizeof(*e) + e->len);
+		}
+	if (is_spec_gone)
+		check_orphan(arg);
+}
+
+/* Without it the orphan's timer sees the same, only later. */
+static void watch_bundle(struct shim *s)
+{
+	s->bundle_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (s->bundle_fd < 0 || inotify_add_watch(s->bundle_fd, ".", IN_DELETE) < 0)
+		return;
+	s->bundle_watch = cf_loop_fd(s->loop, s->bundle_fd, CF_LOOP_READ, on_bundle_changed, s);
 }
 
 static void on_ending(void *arg)
@@ -117,6 +151,7 @@ int shim_new(const struct shim_daemon_opts *opts, struct shim **ret, struct cf_e
 	int listen_fd = opts->listen_fd_take;
 	int r;
 
+	s->bundle_fd = -1;
 	s->config = opts->config_take;
 	s->ns = cf_strdup(opts->ns);
 	s->id = cf_strdup(opts->id);
@@ -134,6 +169,7 @@ int shim_new(const struct shim_daemon_opts *opts, struct shim **ret, struct cf_e
 		return r;
 	}
 	s->orphan = cf_loop_timer(s->loop, ORPHAN_CHECK_MS, true, check_orphan, s);
+	watch_bundle(s);
 	s->term = cf_loop_signal(s->loop, SIGTERM, on_term, s);
 	*ret = s;
 	return 0;
@@ -155,6 +191,8 @@ struct shim *shim_free(struct shim *s)
 	sandbox_free(s->sandbox);
 	events_free(s->events);
 	cf_event_free(s->orphan);
+	cf_event_free(s->bundle_watch);
+	cf_close(&s->bundle_fd);
 	cf_event_free(s->ending);
 	cf_event_free(s->term);
 	cf_loop_free(s->loop);

@@ -90,7 +90,9 @@ struct shim {
 	bool is_sandbox_dead;
 	struct task *tasks;
 	size_t task_count;
-	struct cf_event *orphan; /* ends a daemon that nobody ever spoke to */
+	struct cf_event *orphan;       /* ends a daemon that nobody ever spoke to */
+	struct cf_event *bundle_watch; /* notices at once that the bundle goes */
+	int bundle_fd;
 	struct cf_event *ending, *term;
 	bool is_ending;
 	unsigned end_tries;
