@@ -29,6 +29,7 @@ static const char usage_text[] =
 	"                        serve /metrics and /v1/metrics there too (off)\n"
 	"  --containerd PATH     containerd's socket, asked what layers are made of when it uses\n"
 	"                        our differ (/run/containerd/containerd.sock)\n"
+	"  --notify PATH         datagram socket that is told when an image is being pulled\n"
 	"  --log-level LEVEL     error, warn, info (default) or debug\n"
 	"  --help, --version\n"
 	"\n"
@@ -53,6 +54,7 @@ enum {
 	OPT_CONTROL,
 	OPT_METRICS,
 	OPT_CONTAINERD,
+	OPT_NOTIFY,
 	OPT_IGNORED,
 	OPT_HELP,
 	OPT_VERSION
@@ -70,6 +72,7 @@ static const struct option options[] = {
 	{ "control", required_argument, NULL, OPT_CONTROL },
 	{ "metrics-address", required_argument, NULL, OPT_METRICS },
 	{ "containerd", required_argument, NULL, OPT_CONTAINERD },
+	{ "notify", required_argument, NULL, OPT_NOTIFY },
 	/* nydus-snapshotter's, without a meaning here. */
 	{ "nydus-image", required_argument, NULL, OPT_IGNORED },
 	{ "nydusd", required_argument, NULL, OPT_IGNORED },
@@ -91,6 +94,7 @@ void snap_config_fini(struct snap_config *c)
 	free(c->control);
 	free(c->metrics);
 	free(c->containerd);
+	free(c->notify);
 	for (size_t i = 0; c->instances && i < c->instance_count; i++) {
 		free(c->instances[i].name);
 		free(c->instances[i].root);
@@ -134,6 +138,9 @@ static int apply_option(struct snap_config *c, int opt, const char *value, struc
 		c->is_control_off = cf_streq(value, "none");
 		if (!c->is_control_off)
 			set(&c->control, value);
+		return 0;
+	case OPT_NOTIFY:
+		set(&c->notify, value);
 		return 0;
 	case OPT_CONTAINERD:
 		set(&c->containerd, value);

@@ -23,6 +23,7 @@ struct snap_config_instance {
 
 struct snap_config {
 	char *root, *address, *helper, *file;
+	char *notify;     /* a datagram socket that is told of pulls early; NULL: none */
 	char *containerd; /* its socket, which the differ asks what layers are made of; "" none */
 	enum snap_mode mode;
 	bool is_minimal, is_volatile, is_sync_remove, is_relaxed, is_strict;

@@ -42,6 +42,7 @@ static const struct taken {
 	{ "metadata", KEY_METADATA, 0, false },
 	{ "durability", KEY_DURABILITY, 0, false },
 	{ "containerd.address", KEY_STRING, AT(containerd), false },
+	{ "notify.address", KEY_STRING, AT(notify), false },
 	{ "resurrect", KEY_BOOL, AT(is_strict), true },
 #undef AT
 };

@@ -69,6 +69,7 @@ static int open_state(const struct snap_config *c, const struct snap_config_inst
 	s->is_sync_remove = c->is_sync_remove;
 	s->is_strict = c->is_strict;
 	s->is_relaxed = c->is_relaxed;
+	s->notify = c->notify;
 	s->containerd = c->containerd[0] ? c->containerd : NULL;
 	s->mount = (struct snap_mount_opts){ .root = ci->root,
 		                             .helper = c->helper,

@@ -10,6 +10,7 @@
 #include "snapshotter/snap_filter.h"
 #include "snapshotter/snap_heal.h"
 #include "snapshotter/snap_identity.h"
+#include "snapshotter/snap_notice.h"
 
 #include <ctype.h>
 
@@ -323,6 +324,8 @@ static int provide_layer(struct snap_service *s, const char *ref, const char *pa
 	if (r == 0 && !known)
 		r = snap_store_add_layer(s->store, ref, parent, labels, &is_new, err);
 	snap_record_unref(known);
+	if (r == 0)
+		snap_notice_layer(s->notify, ref, labels);
 	return r < 0 ? r
 	             : cf_fail(err, CF_ALREADY_EXISTS, "target snapshot \"%s\": already exists",
 	                       ref);

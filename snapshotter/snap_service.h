@@ -35,6 +35,7 @@ struct snap_service {
 	struct cf_work *lists; /* sends what is longer than one message */
 	struct rpc_method methods[SNAP_METHODS];
 	const char *containerd;    /* its socket, for the differ; NULL: not asked */
+	const char *notify;        /* who is told early of a pull (snap_notice.h); NULL: nobody */
 	struct snap_service *next; /* the next instance's, or NULL */
 	_Atomic(char *) plugin;    /* as containerd calls us; see snap_service_plugin() */
 	struct rpc_service snapshots, health, diff;
