@@ -188,26 +188,37 @@ static rlim_t own_fds(void)
 	return r.rlim_cur;
 }
 
+/* A full queue of connections is no refusal: the daemon is busy taking those before. */
 static int connect_idle(const char *sock, int *fds, int count)
 {
 	struct cf_err err;
 	int n = 0;
 
-	while (n < count && (fds[n] = cf_connect_unix(sock, &err)) >= 0)
-		n++;
+	for (int tries = 0; n < count && tries < 2000; tries++) {
+		while (n < count && (fds[n] = cf_connect_unix(sock, &err)) >= 0)
+			n++;
+		if (n < count)
+			poll(NULL, 0, 1);
+	}
 	return n;
 }
 
+/* As containerd does it: a queue that is full at the moment is tried again. */
 static void expect_answer(const char *sock, int64_t ms_max)
 {
-	cf_cleanup(rpc_grpc_client_freep) struct rpc_grpc_client *c = NULL;
 	int64_t from = cf_now_ms();
 	struct cf_err err;
+	int r;
 
-	EXPECT_OK(rpc_grpc_client_new(sock, &c, &err), &err);
-	EXPECT_FAILS(stat_key(c, "nobody", &err), CF_NOT_FOUND);
-	if (cf_now_ms() - from > ms_max)
-		fail_msg("answered after %lld ms", (long long)(cf_now_ms() - from));
+	do {
+		cf_cleanup(rpc_grpc_client_freep) struct rpc_grpc_client *c = NULL;
+
+		EXPECT_OK(rpc_grpc_client_new(sock, &c, &err), &err);
+		r = stat_key(c, "nobody", &err);
+	} while (r == -CF_UNAVAILABLE && cf_now_ms() - from < ms_max);
+	if (r != -CF_NOT_FOUND || cf_now_ms() - from > ms_max)
+		fail_msg("answered %s after %lld ms", cf_code_name(err.code),
+		         (long long)(cf_now_ms() - from));
 }
 
 CF_TEST(hostile_idle_connections_do_not_starve_containerd)
