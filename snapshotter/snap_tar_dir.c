@@ -172,7 +172,7 @@ static int read_value(struct walk *w, struct item *it, const char *name, ssize_t
 
 static int take_xattr(struct walk *w, struct item *it, const char *name, struct cf_err *err)
 {
-	ssize_t size;
+	ssize_t size = -1;
 	int r = read_value(w, it, name, &size, err);
 
 	if (r < 0 || size < 0)
