@@ -20,7 +20,10 @@ cf_must_use int guest_rego_new(struct cf_view text, struct guest_rego **ret, str
 struct guest_rego *guest_rego_free(struct guest_rego *g);
 CF_DEFINE_CLEANUP(struct guest_rego *, guest_rego_free);
 
-/* Return: 0, or -CF_PERMISSION_DENIED "MESSAGE is blocked by policy: what it printed". */
+/*
+ * Return: 0, or -CF_PERMISSION_DENIED "MESSAGE is blocked by policy: " and what it printed, then
+ * "policy.rego:LINE:COL: " and the expression that decided, without the values it saw.
+ */
 cf_must_use int guest_rego_judge(struct guest_rego *g, const ProtobufCMessage *request,
                                  struct cf_err *err);
 

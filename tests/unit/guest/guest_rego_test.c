@@ -137,7 +137,29 @@ CF_TEST(refusal_says_what_the_policy_printed)
 
 	req.container_id = id;
 	EXPECT_FAILS(guest_rego_judge(g, &req.base, &err), CF_PERMISSION_DENIED);
-	EXPECT_STR(err.msg, "StartContainerRequest is blocked by policy: asked for app-1");
+	EXPECT_STR(err.msg, "StartContainerRequest is blocked by policy: asked for app-1; "
+	                    "policy.rego:4:3: input.container_id == \"other\" (no match)");
+	guest_rego_free(g);
+}
+
+CF_TEST(refusal_names_the_expression_that_decided)
+{
+	struct guest_rego *g = compile("package agent_policy\n"
+	                               "default StartContainerRequest := false\n"
+	                               "StartContainerRequest if is_known(input.container_id)\n"
+	                               "is_known(id) if {\n"
+	                               "  some known in [\"app-1\", \"app-2\"]\n"
+	                               "  id == known\n}\n");
+	Grpc__StartContainerRequest req = GRPC__START_CONTAINER_REQUEST__INIT;
+	char good[] = "app-2", bad[] = "app-3";
+	struct cf_err err;
+
+	req.container_id = good;
+	EXPECT_OK(guest_rego_judge(g, &req.base, &err), &err);
+	req.container_id = bad;
+	EXPECT_FAILS(guest_rego_judge(g, &req.base, &err), CF_PERMISSION_DENIED);
+	EXPECT_STR(err.msg, "StartContainerRequest is blocked by policy: "
+	                    "policy.rego:6:3: id == known (no match)");
 	guest_rego_free(g);
 }
 
