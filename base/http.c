@@ -387,8 +387,12 @@ static int curl_failure(struct cf_http *http, CURLcode code, struct exchange *x,
 		break;
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_SSL_CERTPROBLEM:
-	case CURLE_SSL_CACERT_BADFILE:
 		as = CF_PERMISSION_DENIED;
+		break;
+	case CURLE_SSL_CACERT_BADFILE:
+		what = "this machine has no list of CAs (package ca-certificates), and none was "
+		       "given";
+		as = CF_FAILED_PRECONDITION;
 		break;
 	case CURLE_OUT_OF_MEMORY:
 		as = CF_RESOURCE_EXHAUSTED;

@@ -80,15 +80,15 @@ static int check_area(struct cf_view area, struct cf_err *err)
 {
 	size_t at = XATTR_HEADER_BYTES;
 	struct layer_xattr x;
-	bool malformed = false;
+	bool is_cut = false;
 
-	while (layer_xattr_next(area, &at, &x, &malformed))
+	while (layer_xattr_next(area, &at, &x, &is_cut))
 		if ((x.name.size == 0) !=
 		            (x.index == XATTR_ACL_ACCESS || x.index == XATTR_ACL_DEFAULT) ||
 		    x.index == 0 || x.index > XATTR_SECURITY || x.index == 5 ||
 		    cf_view_has_nul(x.name))
-			malformed = true;
-	return malformed ? bad("malformed attributes", err) : 0;
+			return bad("malformed attributes", err);
+	return is_cut ? bad("malformed attributes", err) : 0;
 }
 
 /* @size bytes at @at of the image, or an empty view. */
