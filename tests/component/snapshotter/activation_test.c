@@ -158,10 +158,9 @@ CF_TEST(activation_refuses_no_connection_over_restarts)
 		stop(&w, i % 2 ? SIGKILL : SIGTERM);
 	}
 	w.ends = true;
+	start(&w); /* a full queue holds the knocking thread until somebody takes from it */
 	pthread_join(thread, NULL);
 	EXPECT(w.refused == 0);
-
-	start(&w);
 	EXPECT_OK(check(&w, &err), &err);
 	cf_cleanup(cf_closep) int fd = cf_connect_unix(w.control, &err);
 	static const char get[] = "GET /v1/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
