@@ -225,8 +225,18 @@ static bool call_cancelled(struct rpc_call *head)
 
 static bool pluck_tag(struct gcall *c, struct tag *tag)
 {
-	return grpc_completion_queue_pluck(c->pluck, tag, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL)
-	               .success != 0;
+	bool ok = grpc_completion_queue_pluck(c->pluck, tag, gpr_inf_future(GPR_CLOCK_MONOTONIC),
+	                                      NULL)
+	                  .success != 0;
+
+	rpc_grpc_takes(tag);
+	return ok;
+}
+
+static bool start_batch(grpc_call *call, const grpc_op *ops, size_t n, struct tag *tag)
+{
+	rpc_grpc_gives(tag);
+	return grpc_call_start_batch(call, ops, n, tag, NULL) == GRPC_CALL_OK;
 }
 
 static int call_send(struct rpc_call *head, const ProtobufCMessage *msg, struct cf_err *err)
@@ -245,8 +255,7 @@ static int call_send(struct rpc_call *head, const ProtobufCMessage *msg, struct 
 	ops[n].op = GRPC_OP_SEND_MESSAGE;
 	ops[n++].data.send_message.send_message = out;
 	/* Waiting for the completion is the flow control: it comes when the peer's window has room. */
-	bool ok = grpc_call_start_batch(c->call, ops, n, &c->ended, NULL) == GRPC_CALL_OK &&
-	          pluck_tag(c, &c->ended);
+	bool ok = start_batch(c->call, ops, n, &c->ended) && pluck_tag(c, &c->ended);
 
 	grpc_byte_buffer_destroy(out);
 	return ok ? 0 : cf_fail(err, CF_CANCELLED, "the caller is gone");
@@ -296,12 +305,12 @@ static void call_finish(struct rpc_call *head, const ProtobufCMessage *msg, enum
 
 	report(c, code);
 	/* From here on a unary call belongs to its completion, which may free it at any moment. */
-	grpc_call_error e = grpc_call_start_batch(c->call, ops, n, &c->ended, NULL);
+	bool is_under_way = start_batch(c->call, ops, n, &c->ended);
 
 	grpc_slice_unref(says);
-	if (e == GRPC_CALL_OK && !is_stream)
+	if (is_under_way && !is_stream)
 		return;
-	if (e == GRPC_CALL_OK) {
+	if (is_under_way) {
 		pluck_tag(c, &c->ended);
 		if (!c->is_cancelled)
 			pluck_tag(c, &c->closed);
@@ -361,7 +370,7 @@ static void watch_close(struct gcall *c)
 
 	op.data.recv_close_on_server.cancelled = &c->was_cancelled;
 	atomic_fetch_add(&c->refs, 1);
-	if (grpc_call_start_batch(c->call, &op, 1, &c->closed, NULL) != GRPC_CALL_OK)
+	if (!start_batch(c->call, &op, 1, &c->closed))
 		abort(); /* once per call and never refused */
 }
 
@@ -450,7 +459,7 @@ static void on_unknown(struct unknown *u, bool success)
 	ops[1].data.send_status_from_server.status_details = &text;
 	ops[2].op = GRPC_OP_RECV_CLOSE_ON_SERVER;
 	ops[2].data.recv_close_on_server.cancelled = &u->was_cancelled;
-	if (grpc_call_start_batch(u->call, ops, 3, &u->tag, NULL) != GRPC_CALL_OK)
+	if (!start_batch(u->call, ops, 3, &u->tag))
 		unknown_free(u);
 }
 
@@ -503,6 +512,7 @@ static void *queue_main(void *arg)
 
 		if (e.type == GRPC_QUEUE_SHUTDOWN)
 			return NULL;
+		rpc_grpc_takes(e.tag);
 		on_event(e.tag, e.success != 0);
 	}
 }

@@ -146,10 +146,14 @@ static void one_fini(struct one *o)
 
 static bool run(struct one *o, const grpc_op *ops, size_t n)
 {
+	rpc_grpc_gives(o);
 	if (grpc_call_start_batch(o->call, ops, n, o, NULL) != GRPC_CALL_OK)
 		return false;
-	return grpc_completion_queue_pluck(o->cq, o, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL)
-	               .success != 0;
+	bool ok = grpc_completion_queue_pluck(o->cq, o, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL)
+	                  .success != 0;
+
+	rpc_grpc_takes(o);
+	return ok;
 }
 
 static grpc_op op_status(struct one *o)

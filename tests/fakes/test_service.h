@@ -27,7 +27,8 @@ struct test_service {
 	_Atomic int cancelled_seen, streamed, refused_sends;
 	struct rpc_call *_Atomic kept; /* the newest */
 	struct rpc_call *more_kept[TEST_SERVICE_KEPT_MAX];
-	size_t more_count, stream_bytes, stream_count, too_large_bytes;
+	size_t more_count, too_large_bytes;
+	_Atomic size_t stream_bytes, stream_count;
 };
 
 static inline char *text(const char *s)

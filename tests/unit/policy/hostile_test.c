@@ -224,7 +224,7 @@ static void look(void *user, const struct policy_trace *t)
 }
 
 /* The address sanitizer keeps what was freed for a while; leaks it reports itself. */
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define GROWTH_KIB_MAX (320 << 10)
 #define RUNS           10000u /* each is slow then */
 #else
