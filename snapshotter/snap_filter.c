@@ -255,19 +255,19 @@ static int path(struct scan *s, struct selector *sel, struct cf_err *err)
 
 /*
  * glibc's regcomp() copies what a repetition repeats, so that nested ones double each time and {n}
- * multiplies; back references make regexec() try everything. A pattern gets a few of the former and
- * none of the latter two.
+ * multiplies; it follows every way through empty alternatives; back references make regexec() try
+ * everything. A pattern gets a few repetitions and alternatives, and none of {n} and back references.
  */
 static bool is_cheap(const char *pattern)
 {
-	size_t repetitions = 0;
+	size_t ways = 0;
 
 	for (const char *p = pattern; *p; p++) {
 		if (*p == '{' || (*p == '\\' && isdigit((unsigned char)p[1])))
 			return false;
-		repetitions += *p == '*' || *p == '+' || *p == '?';
+		ways += strchr("*+?|", *p) != NULL;
 	}
-	return repetitions <= SNAP_REPETITIONS_MAX && strlen(pattern) <= SNAP_PATTERN_MAX;
+	return ways <= SNAP_WAYS_MAX && strlen(pattern) <= SNAP_PATTERN_MAX;
 }
 
 static int selector(struct scan *s, struct selector *sel, struct cf_err *err)
@@ -281,8 +281,8 @@ static int selector(struct scan *s, struct selector *sel, struct cf_err *err)
 		r = value(s, sel->op == OP_MATCH, &sel->value, err);
 	if (r == 0 && sel->op == OP_MATCH && !is_cheap(sel->value))
 		return cf_fail(err, CF_RESOURCE_EXHAUSTED,
-		               "filter: patterns have at most %u bytes and %u of * + ?, no {}",
-		               SNAP_PATTERN_MAX, SNAP_REPETITIONS_MAX);
+		               "filter: patterns have at most %u bytes and %u of * + ? |, no {}",
+		               SNAP_PATTERN_MAX, SNAP_WAYS_MAX);
 	if (r == 0 && sel->op == OP_MATCH)
 		/* One that does not compile matches nothing. */
 		sel->has_re = regcomp(&sel->re, sel->value, REG_EXTENDED | REG_NOSUB) == 0;

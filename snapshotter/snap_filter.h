@@ -8,11 +8,11 @@
  */
 #include "snapshotter/snap_store.h"
 
-#define SNAP_FILTERS_MAX     64u
-#define SNAP_FILTER_BYTES    (16u << 10) /* of one filter */
-#define SNAP_SELECTORS_MAX   64u         /* in one filter */
-#define SNAP_PATTERN_MAX     256u        /* bytes of a regular expression */
-#define SNAP_REPETITIONS_MAX 8u          /* of * + ? in it; {} is not taken */
+#define SNAP_FILTERS_MAX   64u
+#define SNAP_FILTER_BYTES  (16u << 10) /* of one filter */
+#define SNAP_SELECTORS_MAX 64u         /* in one filter */
+#define SNAP_PATTERN_MAX   256u        /* bytes of a regular expression */
+#define SNAP_WAYS_MAX      8u          /* of * + ? | in it; {} is not taken */
 
 struct snap_filter;
 
