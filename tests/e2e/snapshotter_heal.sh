@@ -3,26 +3,41 @@
 # over a reboot. The next pod starts, the running one goes on and ends cleanly, nobody repairs anything.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/lib_pods.sh"
+# Three layers, so that there are parents to be lost as well.
+pods_default_policy() {
+	printf 'version = 1\n[[container]]\nimage = "%s"\nargs = ["sh", "-c", "cat /hello; exec sleep 1000"]\nexec = [["cat", "/hello"]]\n' "$pods_registry/deep:1"
+}
+eval "shared_$(declare -f pods_images)"
+pods_images() {
+	local n
+	shared_pods_images
+	cp -a "$pods_dir/small" "$pods_dir/deep"
+	for n in 2 3; do
+		echo "layer $n" >"$pods_dir/layer$n"
+		umoci --log error insert --image "$pods_dir/deep:t" "$pods_dir/layer$n" "/layer$n" >/dev/null
+	done
+	image_push "$pods_dir/deep" "$pods_registry/deep:1" "$pods_dir/ca"
+}
 pods_open none 5457
 
 metric() { curl -s --unix-socket "$pods_dir/system.sock" http://x/metrics | sed -n "s/^$1 //p"; }
 pod_with() { # NAME: a pod and a container that runs
 	local p c
 	p=$(pods_pod "$1" coffer) && [ -n "$p" ] || return 1
-	c=$(cri_create "$p" "$1" main "$pods_registry/small:1" 'command: "sh" command: "-c" command: "cat /hello; exec sleep 1000"') || return 1
+	c=$(cri_create "$p" "$1" main "$pods_registry/deep:1" 'command: "sh" command: "-c" command: "cat /hello; exec sleep 1000"') || return 1
 	cri_start "$c" >/dev/null && printf '%s %s\n' "$p" "$c"
 }
 runs() { test "$(cri_state "$1")" = 1; }
 
 cri_pod_config pull "$pods_dir/podlog" "" >"$stage_dir/run/pod-pull.txt"
-cri_pull "$pods_registry/small:1" pull >/dev/null
+cri_pull "$pods_registry/deep:1" pull >/dev/null
 read -r pod1 c1 <<<"$(pod_with first)"
 expect "a pod runs" runs "$c1"
 known=$(pods_snapshots_listed | grep -c Committed)
 
 # ---- wiped under a running pod, and with a container that was created and not started
 podw=$(pods_pod waiting coffer)
-cw=$(cri_create "$podw" waiting main "$pods_registry/small:1" 'command: "sh" command: "-c" command: "cat /hello; exec sleep 1000"')
+cw=$(cri_create "$podw" waiting main "$pods_registry/deep:1" 'command: "sh" command: "-c" command: "cat /hello; exec sleep 1000"')
 stage_stop snapshotter KILL
 rm -rf "$pods_dir/snap" "$pods_dir/snap.sock" "$pods_dir/system.sock"
 pods_snapshotter_again
@@ -35,7 +50,7 @@ expect "the container that was created before starts" runs "$cw"
 cri_stop "$cw" && cri_remove "$cw" && pods_end "$podw"
 out=$(cri_exec "$c1" cat /hello)
 expect "with its content" grep -q "hello from one" <<<"$out"
-expect "an image that is known pulls again" cri_pull "$pods_registry/small:1" pull
+expect "an image that is known pulls again" cri_pull "$pods_registry/deep:1" pull
 expect "the old pod stops" cri_stop "$c1"
 expect "and is removed" cri_remove "$c1"
 expect "pod and all" pods_end "$pod1"

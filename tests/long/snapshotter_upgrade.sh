@@ -1,7 +1,23 @@
 #!/usr/bin/env bash
 # A live node changes from nydus-snapshotter to ours and back: the real one of Debian trixie, with its
 # configuration, under a real containerd with pods that run. Nothing is drained, containerd is not
-# restarted, its configuration stays.
+# restarted, its configuration stays. Under the system's containerd (1.6), then under those of newer
+# Debian suites.
+#
+#   tests/long/snapshotter_upgrade.sh [system|SUITE...]
+set -euo pipefail
+. "$(dirname "$0")/lib_containerd.sh"
+if [ -z "${UPGRADE_UNDER:-}" ]; then
+	[ $# -gt 0 ] || set -- system trixie sid
+	for suite; do
+		if [ "$suite" = system ]; then
+			env UPGRADE_UNDER=system bash "$0"
+		else
+			(containerd_under "$suite" "UPGRADE_UNDER=$suite" -- long/snapshotter_upgrade)
+		fi
+	done
+	exit 0
+fi
 . "$(dirname "$0")/../e2e/lib.sh"
 . "$e2e_top/tests/e2e/lib_pods.sh"
 . "$(dirname "$0")/lib_debs.sh"
@@ -53,10 +69,13 @@ ours_start() {
 }
 pods_snapshotter() { nydus_start; }
 
-# containerd finds nydus-overlayfs there, and after the swap ours in $COFFER_BIN by the same name.
-mkdir -p "$e2e_top/build/peers/helper"
-export CONTAINERD_BIN=$e2e_top/build/peers/helper
-ln -sf "$nydus/nydus-overlayfs" "$CONTAINERD_BIN/nydus-overlayfs"
+# containerd finds nydus-overlayfs there, and after the swap ours by the same name.
+helper=$e2e_top/build/peers/helper-$UPGRADE_UNDER
+rm -rf "$helper"
+mkdir -p "$helper"
+[ -z "${CONTAINERD_BIN:-}" ] || ln -s "$CONTAINERD_BIN"/* "$helper/"
+export CONTAINERD_BIN=$helper
+ln -sf "$nydus/nydus-overlayfs" "$helper/nydus-overlayfs"
 pods_open none 5459
 
 pod_with() { # NAME IMAGE
@@ -85,7 +104,7 @@ expect_not "ours refuses while the other one runs" timeout 10 "$COFFER_BIN/coffe
 expect "and says so" grep -q "stop nydus-snapshotter first" "$pods_dir/refused"
 stage_stop nydus
 sum=$(sha256sum <"$pods_dir/snap/metadata.db")
-ln -sf "$COFFER_BIN/nydus-overlayfs-coffer" "$CONTAINERD_BIN/nydus-overlayfs"
+ln -sf "$COFFER_BIN/nydus-overlayfs-coffer" "$helper/nydus-overlayfs"
 ours_start
 expect "it says what it took over" grep -q "took over nydus-snapshotter's state" "$stage_dir/log/snapshotter.log"
 expect "and which settings mean nothing" grep -q "keys=.*daemon.threads_number" "$stage_dir/log/snapshotter.log"
@@ -102,20 +121,27 @@ expect "an image that is known pulls" cri_pull "$pods_registry/twin:1" pull
 expect "nothing had to be healed" sh -c "curl -s --unix-socket $pods_dir/system.sock http://x/metrics | grep -qx 'coffer_resurrected_total 0'"
 expect "metrics are where they were" stage_in sh -c "curl -s http://127.0.0.1:$metrics_port/v1/metrics | grep -q '^snapshotter_run_time_seconds '"
 expect_eq "so is the system controller" "$(curl -s --unix-socket "$pods_dir/system.sock" http://x/api/v1/daemons)" "[]"
-for x in "$c1 $pod1" "$c2 $pod2" "$c3 $pod3"; do
+for x in "$c2 $pod2" "$c3 $pod3"; do
 	read -r c p <<<"$x"
 	cri_stop "$c" && cri_remove "$c" && pods_end "$p"
 done
-expect_eq "containers of both times are gone" "$(pods_snapshots)" 0
+# The first pod's, which goes back with it: its sandbox and its container.
+expect_eq "containers of both times are gone" "$(pods_snapshots)" 2
 expect_eq "the other one's file was not touched" "$(sha256sum <"$pods_dir/snap/metadata.db")" "$sum"
 
-# ---- and back, with no pod left: what the documentation says
+# ---- and back, with no pod left of the time since: what the documentation says
 stage_stop snapshotter
 # Its own list of instances: up to 0.13.12 no restart of its own survives it.
 rm "$pods_dir/snap/nydus.db"
 nydus_start
 expect "containerd finds nydus-snapshotter again" stage_wait 10 pods_snapshots_listed
+expect "the first pod still runs" runs "$c1"
+out=$(cri_exec "$c1" cat /hello)
+expect "with its content" grep -q "hello from one" <<<"$out"
 read -r pod4 c4 <<<"$(pod_with back small)"
 expect "a pod starts under it" runs "$c4"
-cri_stop "$c4" && cri_remove "$c4" && pods_end "$pod4"
+for x in "$c4 $pod4" "$c1 $pod1"; do
+	read -r c p <<<"$x"
+	cri_stop "$c" && cri_remove "$c" && pods_end "$p"
+done
 pods_nothing_left
