@@ -323,17 +323,27 @@ static int unix_address(const char *path, struct sockaddr_un *ret, struct cf_err
 	return 0;
 }
 
-int cf_connect_unix(const char *path, struct cf_err *err)
+static int connect_unix(const char *path, int flags, struct cf_err *err)
 {
 	struct sockaddr_un addr;
 	int r = unix_address(path, &addr, err);
 
 	if (r < 0)
 		return r;
-	cf_cleanup(cf_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cf_cleanup(cf_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return cf_fail_errno(err, errno, "connect to %s", path);
 	return cf_take_fd(&fd);
+}
+
+int cf_connect_unix(const char *path, struct cf_err *err)
+{
+	return connect_unix(path, 0, err);
+}
+
+int cf_connect_unix_nonblock(const char *path, struct cf_err *err)
+{
+	return connect_unix(path, SOCK_NONBLOCK, err);
 }
 
 int cf_listen_unix(const char *path, struct cf_err *err)

@@ -67,3 +67,5 @@ cf_must_use int cf_recv_fd(int sock, int *ret, struct cf_err *err);
 cf_must_use int cf_listen_unix(const char *path, struct cf_err *err);
 /* Connects to a unix stream socket. Return: an fd ≥ 0, or negative. */
 cf_must_use int cf_connect_unix(const char *path, struct cf_err *err);
+/* The same, and the socket does not block; neither does this: -CF_UNAVAILABLE when too many wait there. */
+cf_must_use int cf_connect_unix_nonblock(const char *path, struct cf_err *err);

@@ -185,15 +185,22 @@ static int open_path(const char *path)
 		return -1;
 	if (!S_ISSOCK(s.st_mode))
 		return open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-	int fd = cf_connect_unix(path, &err);
-
-	if (fd >= 0 && cf_set_nonblock(fd, true) < 0)
-		cf_close(&fd);
-	return fd;
+	return cf_connect_unix_nonblock(path, &err);
 }
 
-static bool is_open(struct blob_cache *c)
+/* Between two exchanges nothing comes: bytes are a stranger's, and an end is another daemon's start. */
+static bool is_quiet(int fd)
 {
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 0;
+}
+
+/* @is_begin: nothing is under way, so that a daemon that was started anew costs nothing. */
+static bool is_open(struct blob_cache *c, bool is_begin)
+{
+	if (c->fd >= 0 && is_begin && !is_quiet(c->fd))
+		cf_close(&c->fd);
 	if (c->fd >= 0)
 		return true;
 	if (cf_now_ms() < c->retry_ms)
@@ -240,8 +247,9 @@ static bool ask(struct blob_cache *c, const struct blobcache_request *q, struct 
 
 	pthread_mutex_lock(&c->lock);
 	int64_t from = cf_now_ms();
+	bool is_begin = q->op == BLOBCACHE_STAT || q->op == BLOBCACHE_OFFER;
 
-	if (is_open(c) && !exchange(c, q, &status))
+	if (is_open(c, is_begin) && !exchange(c, q, &status))
 		give_up(c);
 	if (ret && status == 0) {
 		cf_buf_reset(ret);
