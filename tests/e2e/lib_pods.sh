@@ -4,6 +4,9 @@
 #   pods_initdata POLICY     initdata whose policy.toml is POLICY
 #   pods_nothing_left        asserts that no process, mount, link or file of a pod is there
 #
+# A test that defines pods_images_more has it called for more images, and $pods_containerd_more is added
+# to containerd's configuration.
+#
 # $pods_dir: the stage's directory; $pods_registry: HOST:PORT; $pods_run: run_dir of the shim; $pods_ctd:
 # containerd's directory.
 
@@ -22,6 +25,7 @@ pods_open() { # DRIVER PORT [SHIM-TOML-LINES]
 	mkdir -p "$pods_dir/ca" "$pods_ctd" "$pods_dir/podlog"
 	cp "$pods_dir/registry/tls/ca.pem" "$pods_dir/ca/ca.crt"
 	pods_images
+	! declare -F pods_images_more >/dev/null || pods_images_more
 	pods_initdata "${pods_policy:-$(pods_default_policy)}"
 	pods_shim_config "${3:-}"
 	pods_snapshotter
@@ -74,6 +78,7 @@ pods_containerd() {
 	{
 		e2e_snapshotter_toml "$pods_dir/snap.sock"
 		printf '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.coffer.options]\n  ConfigPath = "%s"\n' "$pods_dir/shim.toml"
+		printf '%s\n' "${pods_containerd_more:-}"
 	} >"$pods_dir/extra.toml"
 	peer_containerd_trust "$pods_ctd" "$pods_registry" "$pods_dir/ca/ca.crt"
 	peer_containerd "$pods_ctd" "$pods_registry/pause:1" "$pods_dir/extra.toml"

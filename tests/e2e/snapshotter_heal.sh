@@ -7,10 +7,8 @@
 pods_default_policy() {
 	printf 'version = 1\n[[container]]\nimage = "%s"\nargs = ["sh", "-c", "cat /hello; exec sleep 1000"]\nexec = [["cat", "/hello"]]\n' "$pods_registry/deep:1"
 }
-eval "shared_$(declare -f pods_images)"
-pods_images() {
+pods_images_more() {
 	local n
-	shared_pods_images
 	cp -a "$pods_dir/small" "$pods_dir/deep"
 	for n in 2 3; do
 		echo "layer $n" >"$pods_dir/layer$n"
