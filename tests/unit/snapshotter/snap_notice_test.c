@@ -4,8 +4,10 @@
 #include "base/str.h"
 #include "tests/harness/test.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -75,4 +77,89 @@ CF_TEST(notice_waits_for_nobody)
 	snap_notice_layer(path, "sha256:cc", &l);
 	EXPECT(recv(fd, said, sizeof(said), 0) < 0);
 	close(fd);
+}
+
+static int listener_in(const char *dir, const char *name)
+{
+	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/%s", dir, name);
+
+	return listener(path);
+}
+
+static bool is_there(const char *dir, const char *name)
+{
+	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/%s", dir, name);
+
+	return access(path, F_OK) == 0;
+}
+
+static bool was_told(int fd)
+{
+	char said[256];
+	bool told = recv(fd, said, sizeof(said), 0) > 0;
+
+	EXPECT(recv(fd, said, sizeof(said), 0) < 0); /* once */
+	return told;
+}
+
+/* When it was bound decides; the file system's clock may be too coarse for a test. */
+static void date(const char *dir, const char *name, long seconds)
+{
+	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/%s", dir, name);
+	struct timespec at[2] = { { .tv_sec = seconds }, { .tv_sec = seconds } };
+
+	EXPECT(utimensat(AT_FDCWD, path, at, 0) == 0);
+}
+
+CF_TEST(notice_tells_the_newest_of_a_directory)
+{
+	static const char *const names[] = { "a.sock", "b.sock", "c.sock", "d.sock", "e.sock" };
+	static const long when[] = { 3, 1, 5, 2, 4 };
+	cf_cleanup(snap_labels_fini) struct snap_labels l = { 0 };
+	cf_cleanup(cf_freep) char *dir = cf_test_tmpdir();
+	int fds[CF_ARRAY_LEN(names)];
+	int other = listener_in(dir, "other"), hidden = listener_in(dir, ".x.sock");
+	struct cf_err err;
+
+	EXPECT(CF_ARRAY_LEN(names) == SNAP_NOTICE_LISTENERS + 1);
+	EXPECT_OK(snap_labels_set(&l, SNAP_LABEL_IMAGE_REF, "x", &err), &err);
+	snap_notice_layer(dir, "sha256:cc", &l); /* nobody yet */
+	for (size_t i = 0; i < CF_ARRAY_LEN(names); i++) {
+		fds[i] = listener_in(dir, names[i]);
+		date(dir, names[i], when[i]);
+	}
+	snap_notice_layer(dir, "sha256:cc", &l);
+	for (size_t i = 0; i < CF_ARRAY_LEN(names); i++)
+		EXPECT(was_told(fds[i]) == (when[i] > 1));
+	EXPECT(!was_told(other) && !was_told(hidden));
+	for (size_t i = 0; i < CF_ARRAY_LEN(names); i++)
+		close(fds[i]);
+	close(other);
+	close(hidden);
+}
+
+CF_TEST(notice_clears_away_whoever_was_killed)
+{
+	cf_cleanup(snap_labels_fini) struct snap_labels l = { 0 };
+	cf_cleanup(cf_freep) char *dir = cf_test_tmpdir();
+	cf_cleanup(cf_freep) char *file = cf_asprintf("%s/file.sock", dir);
+	cf_cleanup(cf_freep) char *link = cf_asprintf("%s/link.sock", dir);
+	int live = listener_in(dir, "live.sock"), full = listener_in(dir, "full.sock");
+	struct cf_err err;
+	char said[256];
+
+	EXPECT_OK(snap_labels_set(&l, SNAP_LABEL_IMAGE_REF, "x", &err), &err);
+	close(listener_in(dir, "dead.sock"));
+	close(listener_in(dir, "aside"));
+	close(open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	EXPECT(symlink("dead.sock", link) == 0);
+	for (int i = 0; i < 5000; i++) { /* one never reads */
+		snap_notice_layer(dir, "sha256:cc", &l);
+		EXPECT(recv(live, said, sizeof(said), 0) > 0);
+	}
+	EXPECT(!is_there(dir, "dead.sock"));
+	EXPECT(is_there(dir, "live.sock") && is_there(dir, "full.sock"));
+	EXPECT(is_there(dir, "aside") && is_there(dir, "file.sock")); /* not ours to judge */
+	close(live);
+	close(full);
 }
