@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "guest-imaged/service.h"
 
+#include "base/fd.h"
 #include "base/json.h"
 #include "guest-imaged/blob_cache.h"
 #include "guest-imaged/bundle.h"
 #include "guest-imaged/image_pull.h"
 #include "proto/cdh.pb-c.h"
+#include "proto/pulls.pb-c.h"
 #include "proto/sig_policy.h"
 
 #include <errno.h>
@@ -19,7 +21,8 @@
 struct pull_job {
 	struct service *service;
 	struct pull_job *next;
-	char *image, *bundle;
+	char *image, *bundle; /* "": into the store alone, ahead of a container */
+	int cancel_fd;        /* eventfd of its own when it is early, the service's otherwise */
 	struct rpc_call **waiting;
 	size_t waiting_count, waiting_cap;
 	int64_t began_ms;
@@ -39,9 +42,14 @@ struct service {
 	struct blob_cache *cache; /* the node's; NULL: none, or switched off */
 	struct pull_job *jobs;
 	int cancel_fd;
-	struct rpc_service services[4];
-	const struct rpc_service *table[4];
+	struct rpc_service services[5];
+	const struct rpc_service *table[5];
 };
+
+static bool is_early(const struct pull_job *j)
+{
+	return !j->bundle[0];
+}
 
 /* ---- one pull, on a worker ---- */
 
@@ -162,7 +170,7 @@ static int pull_with(struct pull_job *j, const struct sig_policy *policy, struct
 		            .https_proxy = c->https_proxy,
 		            .http_proxy = c->http_proxy,
 		            .no_proxy = c->no_proxy,
-		            .cancel_fd = s->cancel_fd },
+		            .cancel_fd = j->cancel_fd },
 		.platform = oci_platform_own(),
 		.policy = policy,
 		.keys = { .kek = give_kek, .arg = s->opts.resource },
@@ -179,7 +187,9 @@ static int pull_with(struct pull_job *j, const struct sig_policy *policy, struct
 	if (r < 0)
 		return r;
 	note(j, &image);
-	r = finish(j, &image, err);
+	/* What is fetched early is neither mounted nor measured: that is its container's to cause. */
+	if (!is_early(j))
+		r = finish(j, &image, err);
 	pull_result_fini(&image);
 	return r;
 }
@@ -216,22 +226,35 @@ static void pull_run(void *arg)
 
 /* ---- the loop's side ---- */
 
+static void log_failure(const struct pull_job *j)
+{
+	int64_t ms = cf_now_ms() - j->began_ms;
+
+	/* A wrong guess is nobody's concern. */
+	if (is_early(j))
+		cf_log_info("not fetched early", CF_F_STR("image", j->image),
+		            CF_F_STR("why", j->err.msg), CF_F_INT("ms", ms));
+	else
+		cf_log_error("pull failed", CF_F_STR("image", j->image),
+		             CF_F_STR("code", cf_code_name((enum cf_code) - j->result)),
+		             CF_F_STR("why", j->err.msg), CF_F_INT("ms", ms));
+}
+
 static void log_end(const struct pull_job *j)
 {
 	int64_t ms = cf_now_ms() - j->began_ms;
 
 	if (j->result < 0) {
-		cf_log_error("pull failed", CF_F_STR("image", j->image),
-		             CF_F_STR("code", cf_code_name((enum cf_code) - j->result)),
-		             CF_F_STR("why", j->err.msg), CF_F_INT("ms", ms));
+		log_failure(j);
 		return;
 	}
 	if (j->is_unchecked)
 		cf_log_warn("no image policy: nobody's signature was asked for",
 		            CF_F_STR("image", j->image));
-	cf_log_info("pull done", CF_F_STR("image", j->image), CF_F_STR("digest", j->digest.text),
-	            CF_F_UINT("layers", j->layers), CF_F_UINT("bytes", j->bytes),
-	            CF_F_STR("policy", j->judgement), CF_F_INT("ms", ms));
+	cf_log_info(is_early(j) ? "fetched early" : "pull done", CF_F_STR("image", j->image),
+	            CF_F_STR("digest", j->digest.text), CF_F_UINT("layers", j->layers),
+	            CF_F_UINT("bytes", j->bytes), CF_F_STR("policy", j->judgement),
+	            CF_F_INT("ms", ms));
 }
 
 static void answer(const struct pull_job *j, struct rpc_call *call)
@@ -244,6 +267,12 @@ static void answer(const struct pull_job *j, struct rpc_call *call)
 		         j->err.msg);
 		return;
 	}
+	if (is_early(j)) {
+		Coffer__PrefetchImageResponse early = COFFER__PREFETCH_IMAGE_RESPONSE__INIT;
+
+		rpc_reply(call, &early);
+		return;
+	}
 	cf_cleanup(cf_freep) char *digest = cf_strdup(j->digest.text);
 
 	resp.manifest_digest = digest;
@@ -252,6 +281,8 @@ static void answer(const struct pull_job *j, struct rpc_call *call)
 
 static void job_free(struct pull_job *j)
 {
+	if (is_early(j))
+		cf_close(&j->cancel_fd);
 	free(j->image);
 	free(j->bundle);
 	free(j->judgement);
@@ -295,15 +326,49 @@ static struct pull_job *find_job(const struct service *s, const char *image, con
 	return NULL;
 }
 
+/* Takes the call; @cancel_fd_take belongs to the job when it is early. */
+static void begin_pull(struct service *s, const char *image, const char *bundle, int cancel_fd_take,
+                       struct rpc_call *call)
+{
+	struct pull_job *j = cf_zalloc(sizeof(*j));
+	struct cf_err err;
+
+	*j = (struct pull_job){ .service = s,
+		                .next = s->jobs,
+		                .image = cf_strdup(image),
+		                .bundle = cf_strdup(bundle),
+		                .cancel_fd = cancel_fd_take,
+		                .began_ms = cf_now_ms() };
+	int r = cf_work_add(s->pulls, pull_run, j, &err);
+
+	if (r < 0) {
+		job_free(j);
+		rpc_fail_err(call, &err);
+		return;
+	}
+	s->jobs = j;
+	wait_for(j, call);
+}
+
+/* NULL: all of them. */
+static void cancel_early(const struct service *s, const char *but_of_image)
+{
+	const uint64_t one = 1;
+
+	for (const struct pull_job *j = s->jobs; j; j = j->next)
+		if (is_early(j) && !cf_streq(j->image, but_of_image))
+			(void)!write(j->cancel_fd, &one, sizeof(one));
+}
+
 /*
  * A caller that gave up does not end its pull: it comes back with the same request, and joins what is
- * running.
+ * running. What was only guessed to be needed makes room for what is; of the same image it goes on,
+ * and this pull finds its layers in the store or waits for them there.
  */
 static void pull_image_call(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
 {
 	const Api__ImagePullRequest *req = (const Api__ImagePullRequest *)msg;
 	struct service *s = user;
-	struct cf_err err;
 
 	if (!req->image_url[0] || req->bundle_path[0] != '/') {
 		rpc_fail(call, CF_INVALID_ARGUMENT,
@@ -317,21 +382,45 @@ static void pull_image_call(struct rpc_call *call, const ProtobufCMessage *msg, 
 		wait_for(j, call);
 		return;
 	}
-	j = cf_zalloc(sizeof(*j));
-	*j = (struct pull_job){ .service = s,
-		                .next = s->jobs,
-		                .image = cf_strdup(req->image_url),
-		                .bundle = cf_strdup(req->bundle_path),
-		                .began_ms = cf_now_ms() };
-	int r = cf_work_add(s->pulls, pull_run, j, &err);
+	cancel_early(s, req->image_url);
+	begin_pull(s, req->image_url, req->bundle_path, s->cancel_fd, call);
+}
 
-	if (r < 0) {
-		job_free(j);
-		rpc_fail_err(call, &err);
+static size_t count_early(const struct service *s)
+{
+	size_t n = 0;
+
+	for (const struct pull_job *j = s->jobs; j; j = j->next)
+		n += is_early(j);
+	return n;
+}
+
+static void prefetch_call(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	const Coffer__PrefetchImageRequest *req = (const Coffer__PrefetchImageRequest *)msg;
+	struct service *s = user;
+	struct pull_job *j = find_job(s, req->image, "");
+
+	if (!req->image[0]) {
+		rpc_fail(call, CF_INVALID_ARGUMENT, "an image is needed");
 		return;
 	}
-	s->jobs = j;
-	wait_for(j, call);
+	if (j) {
+		wait_for(j, call);
+		return;
+	}
+	if (count_early(s) == SERVICE_EARLY_PULLS) {
+		rpc_fail(call, CF_RESOURCE_EXHAUSTED, "%u images are fetched early already",
+		         SERVICE_EARLY_PULLS);
+		return;
+	}
+	int cancel_fd = eventfd(0, EFD_CLOEXEC);
+
+	if (cancel_fd < 0) {
+		rpc_fail(call, CF_RESOURCE_EXHAUSTED, "eventfd: %s", strerror(errno));
+		return;
+	}
+	begin_pull(s, req->image, "", cancel_fd, call);
 }
 
 /* Runs on the server's pool: it may wait for the key broker. */
@@ -392,6 +481,11 @@ static const struct rpc_method mount_methods[] = {
 	  &api__secure_mount_response__descriptor, mount_call, RPC_INLINE },
 };
 
+static const struct rpc_method early_methods[] = {
+	{ "PrefetchImage", &coffer__prefetch_image_request__descriptor,
+	  &coffer__prefetch_image_response__descriptor, prefetch_call, RPC_INLINE },
+};
+
 const struct rpc_service *const *service_table(struct service *s, size_t *ret_count)
 {
 	*ret_count = CF_ARRAY_LEN(s->table);
@@ -415,6 +509,7 @@ int service_new(const struct service_opts *opts, struct service **ret, struct cf
 	s->services[1] = (struct rpc_service){ "api.GetResourceService", resource_methods, 1, s };
 	s->services[2] = (struct rpc_service){ "api.SealedSecretService", sealed_methods, 1, s };
 	s->services[3] = (struct rpc_service){ "api.SecureMountService", mount_methods, 1, s };
+	s->services[4] = (struct rpc_service){ "coffer.Pulls", early_methods, 1, s };
 	for (size_t i = 0; i < CF_ARRAY_LEN(s->table); i++)
 		s->table[i] = &s->services[i];
 	s->cache = find_cache(opts->config);
@@ -439,6 +534,7 @@ struct service *service_free(struct service *s)
 		return NULL;
 	if (s->cancel_fd > 0)
 		(void)!write(s->cancel_fd, &one, sizeof(one));
+	cancel_early(s, NULL);
 	if (s->pulls)
 		cf_work_free(s->pulls);
 	while (s->jobs) /* their ends were posted; let them be answered */

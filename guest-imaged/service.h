@@ -2,7 +2,9 @@
 #pragma once
 /*
  * The service behind the socket: the peers' confidential data hub API. PullImage and GetResource are
- * done; UnsealSecret, SecureMount and the key provider answer UNIMPLEMENTED.
+ * done; UnsealSecret, SecureMount and the key provider answer UNIMPLEMENTED. Beside it coffer.Pulls:
+ * an image may be fetched into the store before its container is asked for, under the same policy,
+ * neither mounted nor measured, and given up when a container needs another image.
  *
  * Whoever can reach the socket may pull; callers are processes of this guest. Texts of failures cross
  * to the untrusted host: they never hold keys, tokens, policies or plaintext.
@@ -15,6 +17,7 @@
 
 #define SERVICE_PULLS_AT_ONCE 4u
 #define SERVICE_PULLS_WAITING 64u
+#define SERVICE_EARLY_PULLS   2u /* at once, ahead of their containers; more are refused */
 
 struct service;
 

@@ -23,6 +23,7 @@
 #define GUEST_OOMS_MAX        256u /* not yet told */
 #define GUEST_PULL_TIMEOUT_MS 1200000
 #define GUEST_CDH_TIMEOUT_MS  50000
+#define GUEST_PREFETCHES_MAX  8u /* of one sandbox, ahead of its containers */
 
 struct guest_options {
 	const char *state_dir;   /* what the wire calls GUEST_WIRE_ROOT */
@@ -94,9 +95,10 @@ struct guest {
 	bool is_destroying;
 	struct rpc_call *destroyer;
 	struct rpc_call *oom_waiter;
-	struct cf_strv ooms; /* containers, not yet told */
-	struct rpc_service agent, health;
-	const struct rpc_service *services[2];
+	struct cf_strv ooms;   /* containers, not yet told */
+	size_t prefetch_count; /* begun so far */
+	struct rpc_service agent, health, pulls;
+	const struct rpc_service *services[3];
 	void (*on_destroyed)(void *arg);
 	void *arg;
 };
@@ -120,6 +122,8 @@ cf_must_use int guest_find_process(struct guest *g, const char *id, const char *
                                    struct guest_container **ret_container,
                                    struct guest_process **ret, struct cf_err *err);
 void guest_reply_empty(struct rpc_call *call);
+/* The gate, then the Rego policy if there is one. False: the call has been answered. */
+bool guest_pass(struct guest *g, struct rpc_call *call, const ProtobufCMessage *msg);
 
 /* Each takes the call. */
 void guest_create_sandbox(struct guest *g, struct rpc_call *call,
@@ -160,6 +164,12 @@ void guest_unmount(const char *path);
 typedef void guest_pull_done(void *arg, const struct cf_err *err); /* @err NULL: it is there */
 cf_must_use int guest_pull(struct guest *g, const char *image, const char *bundle,
                            guest_pull_done *done, void *arg, struct cf_err *err);
+
+/* As guest_pull(), into the store alone: no container comes of it. */
+cf_must_use int guest_prefetch(struct guest *g, const char *image, guest_pull_done *done, void *arg,
+                               struct cf_err *err);
+/* The service coffer.Pulls. */
+struct rpc_service guest_pulls_service(struct guest *g);
 
 /* @plain is borrowed, and empty with an error. */
 typedef void guest_unseal_done(void *arg, const struct cf_err *err, struct cf_view plain);

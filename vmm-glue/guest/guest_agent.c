@@ -36,8 +36,7 @@ static void finish(struct rpc_call *call, int r, const struct cf_err *err)
 		guest_reply_empty(call);
 }
 
-/* The gate, then the Rego policy if there is one. False: the call has been answered. */
-static bool pass(struct guest *g, struct rpc_call *call, const ProtobufCMessage *msg)
+bool guest_pass(struct guest *g, struct rpc_call *call, const ProtobufCMessage *msg)
 {
 	enum guest_phase before = g->gate.phase;
 	struct cf_err err;
@@ -58,7 +57,7 @@ static bool pass(struct guest *g, struct rpc_call *call, const ProtobufCMessage 
 	static void name##_gated(struct guest *g, struct rpc_call *call, const Grpc__##Type *req); \
 	static void name(struct rpc_call *call, const ProtobufCMessage *msg, void *user)           \
 	{                                                                                          \
-		if (pass(user, call, msg))                                                         \
+		if (guest_pass(user, call, msg))                                                   \
 			name##_gated(user, call, (const Grpc__##Type *)msg);                       \
 	}                                                                                          \
 	static void name##_gated(__attribute__((unused)) struct guest *g, struct rpc_call *call,   \
@@ -580,7 +579,9 @@ const struct rpc_service *const *guest_services(struct guest *g, size_t *ret_cou
 		.user = g,
 	};
 	g->services[0] = &g->agent;
+	g->pulls = guest_pulls_service(g);
 	g->services[1] = &g->health;
+	g->services[2] = &g->pulls;
 	*ret_count = CF_ARRAY_LEN(g->services);
 	return g->services;
 }

@@ -44,6 +44,7 @@ static const struct row {
 	{ "GetMetrics", ANY, 0 },
 	{ "GetVolumeStats", LIVE, 0 },
 	{ "GetDiagnosticData", GUEST_POD, 0 },
+	{ "PrefetchImage", LIVE, 0 },
 	{ "ReseedRandomDev", ANY, 0 },
 	{ "OnlineCPUMem", ANY, 0 },
 	/* Initdata alone brings policies; time comes from a nonce or a secure clock. */

@@ -2,6 +2,7 @@
 /* Calls to the image service (CDH API), which is a process of its own in this machine. */
 #include "base/log.h"
 #include "proto/cdh.pb-c.h"
+#include "proto/pulls.pb-c.h"
 #include "vmm-glue/guest/guest.h"
 
 #define DIAL_MS 1000 /* it has said that it is ready before we serve: this is no wait for it */
@@ -41,6 +42,24 @@ static void on_pulled(void *user, int r, ProtobufCMessage *msg, const struct cf_
 	free(p);
 }
 
+static int start_pull(struct guest *g, const struct ttrpc_req *req, guest_pull_done *done,
+                      void *arg, struct cf_err *err)
+{
+	struct pull *p;
+	int r;
+
+	r = connect_cdh(g, err);
+	if (r < 0)
+		return r;
+	p = cf_zalloc(sizeof(*p));
+	p->done = done;
+	p->arg = arg;
+	r = ttrpc_start(g->cdh, req, on_pulled, p, err);
+	if (r < 0)
+		free(p);
+	return r;
+}
+
 int guest_pull(struct guest *g, const char *image, const char *bundle, guest_pull_done *done,
                void *arg, struct cf_err *err)
 {
@@ -54,21 +73,27 @@ int guest_pull(struct guest *g, const char *image, const char *bundle, guest_pul
 		.out = &api__image_pull_response__descriptor,
 		.timeout_ms = GUEST_PULL_TIMEOUT_MS,
 	};
-	struct pull *p;
-	int r;
 
-	r = connect_cdh(g, err);
-	if (r < 0)
-		return r;
 	msg.image_url = image_copy;
 	msg.bundle_path = bundle_copy;
-	p = cf_zalloc(sizeof(*p));
-	p->done = done;
-	p->arg = arg;
-	r = ttrpc_start(g->cdh, &req, on_pulled, p, err);
-	if (r < 0)
-		free(p);
-	return r;
+	return start_pull(g, &req, done, arg, err);
+}
+
+int guest_prefetch(struct guest *g, const char *image, guest_pull_done *done, void *arg,
+                   struct cf_err *err)
+{
+	Coffer__PrefetchImageRequest msg = COFFER__PREFETCH_IMAGE_REQUEST__INIT;
+	cf_cleanup(cf_freep) char *image_copy = cf_strdup(image);
+	struct ttrpc_req req = {
+		.service = "coffer.Pulls",
+		.method = "PrefetchImage",
+		.msg = &msg.base,
+		.out = &coffer__prefetch_image_response__descriptor,
+		.timeout_ms = GUEST_PULL_TIMEOUT_MS,
+	};
+
+	msg.image = image_copy;
+	return start_pull(g, &req, done, arg, err);
 }
 
 struct unseal {

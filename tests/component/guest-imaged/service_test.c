@@ -6,16 +6,20 @@
 #include "base/crypto.h"
 #include "base/json.h"
 #include "base/proc.h"
+#include "guest-imaged/service.h"
 #include "proto/cdh.pb-c.h"
 #include "proto/oci_source.h"
 #include "proto/ocicrypt.h"
+#include "proto/pulls.pb-c.h"
 #include "proto/ttrpc.h"
 #include "tests/harness/fake_http.h"
 #include "tests/harness/tar_make.h"
 
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #define ACCEPT "{\\\"default\\\":[{\\\"type\\\":\\\"insecureAcceptAnything\\\"}]}"
@@ -346,6 +350,143 @@ CF_TEST(service_joins_requests_that_are_the_same_also_after_the_first_caller_lef
 	}
 	EXPECT_INT(count_requests(&f, get), 1);
 	expect_bundle(&f, 0, "false");
+	stop(&f);
+}
+
+static int prefetch(struct fixture *f, const char *ref, int64_t timeout_ms, struct cf_err *err)
+{
+	Coffer__PrefetchImageRequest req = COFFER__PREFETCH_IMAGE_REQUEST__INIT;
+	cf_cleanup(cf_freep) char *image = cf_strdup(ref);
+	struct ttrpc_req call = { .service = "coffer.Pulls",
+		                  .method = "PrefetchImage",
+		                  .msg = &req.base,
+		                  .out = &coffer__prefetch_image_response__descriptor,
+		                  .timeout_ms = timeout_ms };
+
+	req.image = image;
+	return ttrpc_call(f->client, &call, NULL, err);
+}
+
+CF_TEST(service_fetches_early_and_the_container_finds_it)
+{
+	static const uint8_t kek[32] = { 1, 2, 3 };
+	struct fixture f = start(ACCEPT, kek, kek);
+	cf_cleanup(cf_freep) char *get = cf_asprintf("GET %s ", f.image.paths[1]);
+	cf_cleanup(cf_freep) char *overlay = cf_asprintf("%s/work/overlay", f.dir);
+	struct cf_err err;
+
+	EXPECT_OK(prefetch(&f, f.ref, 60000, &err), &err);
+	EXPECT_INT(count_requests(&f, get), 1);
+	EXPECT(access(overlay, F_OK) < 0); /* nothing is mounted by it */
+	EXPECT_OK(prefetch(&f, f.ref, 60000, &err), &err);
+	cf_cleanup(cf_freep) char *digest = pull(&f, 0, 60000, &err);
+
+	if (!digest)
+		fail_msg("%s", err.msg);
+	EXPECT_INT(count_requests(&f, get), 1);
+	expect_bundle(&f, 0, "true");
+	stop(&f);
+}
+
+CF_TEST(service_joins_a_container_to_what_is_being_fetched_early)
+{
+	struct fixture f = start(ACCEPT, NULL, NULL);
+	cf_cleanup(cf_freep) char *get = cf_asprintf("GET %s ", f.image.paths[1]);
+	struct cf_err err;
+
+	EXPECT(prefetch(&f, f.ref, 1, &err) < 0); /* gives up at once; the fetching goes on */
+	cf_cleanup(cf_freep) char *digest = pull(&f, 0, 60000, &err);
+
+	if (!digest)
+		fail_msg("%s", err.msg);
+	EXPECT_INT(count_requests(&f, get), 1);
+	expect_bundle(&f, 0, "false");
+	stop(&f);
+}
+
+/* A registry that takes a connection and never says a word. */
+static char *mute_registry(int *ret_fd)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+		                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof(sa);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	EXPECT(fd >= 0 && bind(fd, (struct sockaddr *)&sa, size) == 0 && listen(fd, 16) == 0);
+	EXPECT(getsockname(fd, (struct sockaddr *)&sa, &size) == 0);
+	*ret_fd = fd;
+	return cf_asprintf("127.0.0.1:%u/mute", ntohs(sa.sin_port));
+}
+
+struct early_caller {
+	struct fixture *f;
+	char *ref;
+	int r;
+	struct cf_err err;
+};
+
+static void *early_thread(void *arg)
+{
+	struct early_caller *c = arg;
+
+	c->r = prefetch(c->f, c->ref, 60000, &c->err);
+	return NULL;
+}
+
+CF_TEST(service_gives_early_pulls_up_for_a_container_that_needs_another_image)
+{
+	struct fixture f = start(ACCEPT, NULL, NULL);
+	struct early_caller callers[SERVICE_EARLY_PULLS];
+	pthread_t threads[SERVICE_EARLY_PULLS];
+	int connections[SERVICE_EARLY_PULLS], mute;
+	cf_cleanup(cf_freep) char *base = mute_registry(&mute);
+	struct cf_err err;
+
+	for (size_t i = 0; i < CF_ARRAY_LEN(callers); i++) {
+		callers[i] = (struct early_caller){ .f = &f };
+		callers[i].ref = cf_asprintf("%s:%zu", base, i);
+		EXPECT(pthread_create(&threads[i], NULL, early_thread, &callers[i]) == 0);
+		/* it has begun when the registry is spoken to */
+		connections[i] = accept4(mute, NULL, NULL, SOCK_CLOEXEC);
+		EXPECT(connections[i] >= 0);
+	}
+	EXPECT(prefetch(&f, f.ref, 60000, &err) == -CF_RESOURCE_EXHAUSTED);
+	cf_cleanup(cf_freep) char *digest = pull(&f, 0, 60000, &err);
+
+	if (!digest)
+		fail_msg("%s", err.msg);
+	for (size_t i = 0; i < CF_ARRAY_LEN(callers); i++) {
+		EXPECT(pthread_join(threads[i], NULL) == 0);
+		EXPECT(callers[i].r == -CF_CANCELLED);
+		free(callers[i].ref);
+		close(connections[i]);
+	}
+	close(mute);
+	stop(&f);
+}
+
+CF_TEST(service_ends_while_something_is_fetched_early)
+{
+	struct fixture f = start(ACCEPT, NULL, NULL);
+	int mute;
+	cf_cleanup(cf_freep) char *ref = mute_registry(&mute);
+	struct cf_err err;
+
+	EXPECT(prefetch(&f, ref, 300, &err) < 0);
+	EXPECT(prefetch(&f, "", 60000, &err) == -CF_INVALID_ARGUMENT);
+	stop(&f); /* with status 0 */
+	close(mute);
+}
+
+CF_TEST(service_judges_an_early_pull_as_any_other)
+{
+	struct fixture f = start(REJECT, NULL, NULL);
+	cf_cleanup(cf_freep) char *get = cf_asprintf("GET %s ", f.image.paths[1]);
+	struct cf_err err;
+
+	EXPECT(prefetch(&f, f.ref, 60000, &err) == -CF_PERMISSION_DENIED);
+	EXPECT(strstr(err.msg, "Image policy rejected"));
+	EXPECT_INT(count_requests(&f, get), 0);
 	stop(&f);
 }
 

@@ -11,6 +11,7 @@
 #include "proto/agent.pb-c.h"
 #include "proto/cdh.pb-c.h"
 #include "proto/initdata.h"
+#include "proto/pulls.pb-c.h"
 #include "proto/ttrpc.h"
 #include "tests/harness/test.h"
 
@@ -33,10 +34,10 @@ struct fx {
 	/* the image service's stand-in */
 	struct cf_loop *loop;
 	struct ttrpc_server *cdh;
-	struct rpc_service service, sealed;
-	const struct rpc_service *services[2];
+	struct rpc_service service, sealed, early;
+	const struct rpc_service *services[3];
 	pthread_t thread;
-	atomic_int pulls;
+	atomic_int pulls, prefetches;
 	atomic_bool is_slow; /* keep the next pull until fx_release() */
 	struct rpc_call *kept;
 	char *kept_bundle;
@@ -107,6 +108,19 @@ static inline void fx_pull(struct rpc_call *call, const ProtobufCMessage *msg, v
 	fx_finish_pull(call, req->bundle_path, strstr(req->image_url, "secret"));
 }
 
+static inline void fx_prefetch(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	const Coffer__PrefetchImageRequest *req = (const Coffer__PrefetchImageRequest *)msg;
+	Coffer__PrefetchImageResponse resp = COFFER__PREFETCH_IMAGE_RESPONSE__INIT;
+	struct fx *f = user;
+
+	atomic_fetch_add(&f->prefetches, 1);
+	if (strstr(req->image, "missing"))
+		rpc_fail(call, CF_NOT_FOUND, "manifest unknown");
+	else
+		rpc_reply(call, &resp);
+}
+
 /* "sealed.good" opens, others do not. */
 static inline void fx_unseal(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
 {
@@ -162,8 +176,12 @@ static inline void fx_start_cdh(struct fx *f)
 		{ "UnsealSecret", &api__unseal_secret_input__descriptor,
 		  &api__unseal_secret_output__descriptor, fx_unseal, RPC_INLINE },
 	};
+	static const struct rpc_method early_methods[] = {
+		{ "PrefetchImage", &coffer__prefetch_image_request__descriptor,
+		  &coffer__prefetch_image_response__descriptor, fx_prefetch, RPC_INLINE },
+	};
 	cf_cleanup(cf_freep) char *address = cf_asprintf("unix://%s/cdh.sock", f->dir);
-	struct ttrpc_server_opts opts = { .service_count = 2 };
+	struct ttrpc_server_opts opts = { .service_count = CF_ARRAY_LEN(f->services) };
 	struct cf_err err;
 
 	f->service = (struct rpc_service){
@@ -179,6 +197,8 @@ static inline void fx_start_cdh(struct fx *f)
 	};
 	f->services[0] = &f->service;
 	f->services[1] = &f->sealed;
+	f->early = (struct rpc_service){ "coffer.Pulls", early_methods, 1, f };
+	f->services[2] = &f->early;
 	EXPECT_OK(cf_loop_new(&f->loop, &err), &err);
 	opts.loop = f->loop;
 	opts.services = f->services;
@@ -313,6 +333,22 @@ static inline int fx_call(struct fx *f, const char *method, const void *msg,
 	else if (answer)
 		protobuf_c_message_free_unpacked(answer, NULL);
 	return r;
+}
+
+static inline int fx_fetch_early(struct fx *f, const char *ref, struct cf_err *err)
+{
+	Coffer__PrefetchImageRequest msg = COFFER__PREFETCH_IMAGE_REQUEST__INIT;
+	cf_cleanup(cf_freep) char *image = cf_strdup(ref);
+	struct ttrpc_req req = {
+		.service = "coffer.Pulls",
+		.method = "PrefetchImage",
+		.msg = &msg.base,
+		.out = &coffer__prefetch_image_response__descriptor,
+		.timeout_ms = FX_WAIT_MS,
+	};
+
+	msg.image = image;
+	return ttrpc_call(f->client, &req, NULL, err);
 }
 
 static inline int fx_empty(struct fx *f, const char *method, const void *msg, struct cf_err *err)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the host asks and does not get, at the real coffer-init; and what it gets back after a break. */
 #include "tests/component/guest/guest_fixture.h"
+#include "vmm-glue/guest/guest.h"
 
 #define NEED_ROOT()                                                                                \
 	do {                                                                                       \
@@ -35,6 +36,76 @@ CF_TEST(guest_without_initdata_serves_health_alone)
 	             CF_UNAVAILABLE);
 	EXPECT_FAILS(fx_empty(f, "SetPolicy", &policy, &err), CF_UNAVAILABLE);
 	fx_stop(f);
+}
+
+CF_TEST(guest_fetches_early_what_the_policy_names_and_nothing_comes_of_it)
+{
+	static const char policy[] = "[[container]]\nimage = \"test/app\"\n"
+				     "args = [\"/bin/true\"]\n"
+				     "[[container]]\nimage = \"test/missing\"\n";
+	struct fx_container *c = fx_container("app-1", "test/app");
+	Grpc__UpdateRoutesRequest routes = GRPC__UPDATE_ROUTES_REQUEST__INIT;
+	struct cf_err err;
+	struct fx *f;
+
+	NEED_ROOT();
+	f = fx_start(policy);
+	EXPECT_FAILS(fx_fetch_early(f, "test/app", &err), CF_FAILED_PRECONDITION);
+	EXPECT_OK(fx_sandbox(f, false, &err), &err);
+	EXPECT_FAILS(fx_fetch_early(f, "test/other", &err), CF_PERMISSION_DENIED);
+	EXPECT_FAILS(fx_fetch_early(f, "", &err), CF_PERMISSION_DENIED);
+	EXPECT_INT(atomic_load(&f->prefetches), 0);
+	EXPECT_OK(fx_fetch_early(f, "test/app", &err), &err);
+	EXPECT_FAILS(fx_fetch_early(f, "test/missing", &err), CF_NOT_FOUND);
+	EXPECT(strstr(err.msg, "manifest unknown"));
+	EXPECT_INT(atomic_load(&f->prefetches), 2);
+	/* It is still before the first container: the network may be set up (this has no routes). */
+	EXPECT_FAILS(fx_empty(f, "UpdateRoutes", &routes, &err), CF_INVALID_ARGUMENT);
+	EXPECT_FAILS(fx_start_container(f, "app-1", &err), CF_FAILED_PRECONDITION);
+	/* Not without end. */
+	for (unsigned i = 2; i < GUEST_PREFETCHES_MAX; i++)
+		EXPECT_OK(fx_fetch_early(f, "test/app", &err), &err);
+	EXPECT_FAILS(fx_fetch_early(f, "test/app", &err), CF_RESOURCE_EXHAUSTED);
+	EXPECT_INT(atomic_load(&f->prefetches), GUEST_PREFETCHES_MAX);
+	/* And the container is judged and pulled as ever. */
+	fx_arg(c, "/bin/true");
+	EXPECT_OK(fx_create(f, c, &err), &err);
+	EXPECT_INT(atomic_load(&f->pulls), 1);
+	EXPECT_OK(fx_remove(f, "app-1", &err), &err);
+	fx_container_free(c);
+	fx_stop(f);
+}
+
+CF_TEST(guest_fetches_nothing_early_that_a_rego_policy_does_not_name)
+{
+	static const char quiet[] = "package agent_policy\n"
+				    "default CreateSandboxRequest := true\n"
+				    "default CreateContainerRequest := true\n";
+	static const char named[] = "package agent_policy\n"
+				    "default CreateSandboxRequest := true\n"
+				    "PrefetchImageRequest { input.image == \"test/app\" }\n";
+	static const char *const texts[] = { quiet, named };
+
+	NEED_ROOT();
+	for (size_t i = 0; i < CF_ARRAY_LEN(texts); i++) {
+		struct initdata_entry entry = { .key = "policy.rego", .text = texts[i] };
+		struct fx *f = cf_zalloc(sizeof(*f));
+		struct cf_err err;
+
+		f->dir = cf_test_tmpdir();
+		fx_start_cdh(f);
+		fx_write_initdata_of(f, &entry, 1);
+		fx_spawn(f, true, NULL);
+		EXPECT_OK(fx_sandbox(f, false, &err), &err);
+		EXPECT_FAILS(fx_fetch_early(f, "test/other", &err), CF_PERMISSION_DENIED);
+		EXPECT(strstr(err.msg, "PrefetchImageRequest is blocked by policy"));
+		if (i == 0)
+			EXPECT_FAILS(fx_fetch_early(f, "test/app", &err), CF_PERMISSION_DENIED);
+		else
+			EXPECT_OK(fx_fetch_early(f, "test/app", &err), &err);
+		EXPECT_INT(atomic_load(&f->prefetches), i);
+		fx_stop(f);
+	}
 }
 
 CF_TEST(policy_refusals_reach_the_caller)
