@@ -14,6 +14,7 @@
 #include "base/loop.h"
 #include "base/str.h"
 #include "proto/agent.pb-c.h"
+#include "proto/pulls.pb-c.h"
 #include "proto/ttrpc.h"
 
 #include <fcntl.h>
@@ -313,6 +314,18 @@ FAKE_HANDLER(copy_file, Grpc__CopyFileRequest)
 	fake_empty(call);
 }
 
+FAKE_HANDLER(prefetch_image, Coffer__PrefetchImageRequest)
+{
+	Coffer__PrefetchImageResponse res = COFFER__PREFETCH_IMAGE_RESPONSE__INIT;
+	cf_cleanup(cf_freep) char *line = cf_asprintf("PrefetchImage %s", req->image);
+
+	fake_log(line);
+	if (getenv("FAKE_AGENT_IS_KATAS"))
+		rpc_fail(call, CF_UNIMPLEMENTED, "/coffer.Pulls/PrefetchImage is not supported");
+	else
+		rpc_reply(call, &res);
+}
+
 FAKE_HANDLER(stats_container, Grpc__StatsContainerRequest)
 {
 	Grpc__StatsContainerResponse res = GRPC__STATS_CONTAINER_RESPONSE__INIT;
@@ -358,13 +371,20 @@ static const struct rpc_method fake_health_methods[] = {
 	FAKE_ROW("Check", check_request, &grpc__health_check_response__descriptor, check),
 };
 
+static const struct rpc_method fake_pulls_methods[] = {
+	{ "PrefetchImage", &coffer__prefetch_image_request__descriptor,
+	  &coffer__prefetch_image_response__descriptor, fake_on_prefetch_image, RPC_INLINE },
+};
+
 static void fake_agent_main(const char *address)
 {
 	const struct rpc_service agent = { "grpc.AgentService", fake_agent_methods,
 		                           CF_ARRAY_LEN(fake_agent_methods), NULL };
 	const struct rpc_service health = { "grpc.Health", fake_health_methods, 1, NULL };
-	const struct rpc_service *services[] = { &agent, &health };
-	struct ttrpc_server_opts opts = { .services = services, .service_count = 2 };
+	const struct rpc_service pulls = { "coffer.Pulls", fake_pulls_methods, 1, NULL };
+	const struct rpc_service *services[] = { &agent, &health, &pulls };
+	struct ttrpc_server_opts opts = { .services = services,
+		                          .service_count = CF_ARRAY_LEN(services) };
 	struct ttrpc_server *server = NULL;
 	struct cf_loop *loop = NULL;
 	struct cf_err err = { .code = CF_OK };

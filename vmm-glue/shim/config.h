@@ -51,6 +51,7 @@ struct shim_config {
 	char *initdata; /* file of the initdata TOML for pods that bring none, or NULL */
 	bool has_annotation_initdata; /* take it from the pod's annotation (it is measured) */
 	char *blob_cache; /* socket of the node's cache of encrypted layers, or NULL: none */
+	char *early_pull; /* directory where pods hear of images that containerd pulls, or NULL: off */
 	bool is_bench;    /* phases into RUN_DIR/bench.jsonl */
 };
 

@@ -115,6 +115,7 @@ void shim_end(struct shim *s)
 		(void)!unlink(s->socket_path);
 		socket_lease_drop(SOCKET_LEASE_DIR, s->socket_path);
 	}
+	early_pull_pause(s->early);
 	if (s->sandbox)
 		sandbox_stop(s->sandbox, true, on_sandbox_gone, s);
 	else
@@ -189,6 +190,7 @@ struct shim *shim_free(struct shim *s)
 		task_remove(s->tasks);
 	ttrpc_server_free(s->server);
 	sandbox_free(s->sandbox);
+	early_pull_free(s->early);
 	events_free(s->events);
 	cf_event_free(s->orphan);
 	cf_event_free(s->bundle_watch);

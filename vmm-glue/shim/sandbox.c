@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/proc.h"
 #include "vmm-glue/shim/agent_spec.h"
+#include "vmm-glue/shim/early_pull.h"
 #include "vmm-glue/shim/pod_initdata.h"
 #include "vmm-glue/shim/pod_net.h"
 #include "vmm-glue/shim/sizing.h"
@@ -141,6 +142,7 @@ static int write_state(const struct sandbox *sb, const char *netns, struct cf_er
 
 	s.driver = cf_strdup(sb->vmm->ops->name);
 	s.netns = cf_strdup(netns);
+	s.notice = early_pull_path(sb->opts.config->early_pull, sb->ns, sb->id);
 	s.shim = state_pid_of(getpid());
 	s.pids[s.pid_count++] = state_pid_of(sb->vmm->pid);
 	for (size_t i = 0; i < sb->vmm->helper_count; i++)
@@ -545,6 +547,7 @@ int sandbox_reap(const char *dir, struct cf_err *err)
 			state_kill(&s.pids[i], 1000);
 		for (size_t i = 0; i < s.taps.count; i++)
 			pod_net_remove_link(s.netns, s.taps.items[i]);
+		early_pull_unlink(s.notice);
 		state_file_fini(&s);
 	}
 	return cf_rm_rf(dir, err);

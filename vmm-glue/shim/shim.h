@@ -13,6 +13,7 @@
 #include "proto/ttrpc.h"
 #include "vmm-glue/shim/agent_spec.h"
 #include "vmm-glue/shim/config.h"
+#include "vmm-glue/shim/early_pull.h"
 #include "vmm-glue/shim/events.h"
 #include "vmm-glue/shim/sandbox.h"
 #include "vmm-glue/shim/stdio.h"
@@ -86,7 +87,8 @@ struct shim {
 	char *ns, *id, *socket_path;
 	struct events *events;
 	struct ttrpc_server *server;
-	struct sandbox *sandbox; /* NULL: none yet, or gone */
+	struct sandbox *sandbox;  /* NULL: none yet, or gone */
+	struct early_pull *early; /* NULL: off */
 	bool is_sandbox_dead;
 	struct task *tasks;
 	size_t task_count;

@@ -18,6 +18,7 @@ void state_file_fini(struct state_file *s)
 	free(s->sandbox_id);
 	free(s->driver);
 	free(s->netns);
+	free(s->notice);
 	cf_strv_fini(&s->taps);
 	*s = (struct state_file){ .sandbox_id = NULL };
 }
@@ -42,6 +43,7 @@ int state_file_write(const char *dir, const struct state_file *s, struct cf_err 
 	cf_jw_kstr(&w, "sid", s->sandbox_id);
 	cf_jw_kstr(&w, "driver", s->driver);
 	cf_jw_kstr(&w, "netns", s->netns);
+	cf_jw_kstr(&w, "notice", s->notice);
 	cf_jw_key(&w, "shim");
 	write_pid(&w, &s->shim);
 	cf_jw_key(&w, "pids");
@@ -80,6 +82,7 @@ static int read_fields(const struct cf_json *root, struct state_file *s, struct 
 	const struct cf_json *pids = cf_json_get(root, "pids");
 	const struct cf_json *taps = cf_json_get(root, "taps");
 	struct cf_view netns = cf_json_str(cf_json_get(root, "netns"));
+	struct cf_view notice = cf_json_str(cf_json_get(root, "notice"));
 	int r = cf_json_dup_str(root, "sid", &s->sandbox_id, err);
 
 	if (r == 0)
@@ -96,6 +99,8 @@ static int read_fields(const struct cf_json *root, struct state_file *s, struct 
 	}
 	if (netns.size && !cf_view_has_nul(netns))
 		s->netns = cf_view_dup(netns);
+	if (notice.size && !cf_view_has_nul(notice))
+		s->notice = cf_view_dup(notice);
 	return r;
 }
 

@@ -19,6 +19,7 @@ struct state_pid {
 
 struct state_file {
 	char *sandbox_id, *driver, *netns;
+	char *notice; /* path of a socket that goes with the pod, or NULL */
 	struct state_pid shim;
 	struct state_pid pids[STATE_PIDS_MAX]; /* the machine first, then its helpers */
 	size_t pid_count;

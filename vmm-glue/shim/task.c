@@ -187,6 +187,7 @@ void shim_sandbox_died(struct shim *s, const char *why)
 {
 	cf_log_warn("sandbox died", CF_F_STR("sandbox", s->id), CF_F_STR("why", why));
 	s->is_sandbox_dead = true;
+	early_pull_pause(s->early);
 	for (struct task *t = s->tasks; t; t = t->next)
 		for (struct proc *p = t->procs; p; p = p->next)
 			if (p->state != PROC_CREATING)

@@ -39,6 +39,18 @@ static void create_free(struct create *c)
 	free(c);
 }
 
+static bool is_pod_there(const struct shim *s)
+{
+	return s->sandbox && !s->is_sandbox_dead && sandbox_is_alive(s->sandbox);
+}
+
+/* The pod waits for its next container, or for its first. */
+static void await_next(const struct create *c)
+{
+	if (c->t->kind != BUNDLE_SINGLE)
+		early_pull_listen(c->s->early);
+}
+
 static void refuse(struct create *c)
 {
 	cf_log_error("create failed", CF_F_STR("container", c->t->id),
@@ -61,10 +73,13 @@ static void on_undone(void *arg)
 static void create_failed(struct create *c)
 {
 	c->r = sandbox_explain(c->sb, c->r, &c->err);
-	if (c->is_new && c->s->sandbox == c->sb)
+	if (c->is_new && c->s->sandbox == c->sb) {
 		sandbox_stop(c->sb, true, on_undone, c);
-	else
-		refuse(c);
+		return;
+	}
+	if (is_pod_there(c->s))
+		await_next(c);
+	refuse(c);
 }
 
 static void publish_created(const struct create *c)
@@ -101,6 +116,7 @@ static void on_created(void *user, int r, ProtobufCMessage *msg, const struct cf
 	}
 	proc_step(task_init(c->t), PROC_EV_CREATED);
 	publish_created(c);
+	await_next(c);
 	cf_log_info("created", CF_F_STR("container", c->t->id),
 	            CF_F_STR("kind", bundle_kind_name(c->t->kind)));
 	res.pid = shim_task_pid(c->s);
@@ -224,6 +240,28 @@ static void on_oom(void *arg, const char *container_id)
 	events_publish(s->events, "/tasks/oom", &ev.base);
 }
 
+static struct ttrpc_client *agent_client(void *arg)
+{
+	struct shim *s = arg;
+
+	return s->sandbox ? sandbox_client(s->sandbox) : NULL;
+}
+
+static void prepare_early_pulls(struct shim *s, const char *id)
+{
+	struct early_pull_opts opts = { .loop = s->loop,
+		                        .dir = s->config->early_pull,
+		                        .ns = s->ns,
+		                        .id = id,
+		                        .timeout_ms = s->config->create_timeout_ms,
+		                        .client = agent_client,
+		                        .arg = s };
+
+	s->early = early_pull_free(s->early); /* of an earlier pod, whose client is gone */
+	if (opts.dir)
+		s->early = early_pull_new(&opts);
+}
+
 static void start_boot(struct create *c)
 {
 	struct sandbox_opts opts = {
@@ -237,6 +275,7 @@ static void start_boot(struct create *c)
 	};
 
 	c->is_new = true;
+	prepare_early_pulls(c->s, c->b->sandbox_id);
 	c->sb = sandbox_new(&opts);
 	c->r = delete_leave_note(c->t->bundle, c->s->config, c->s->ns, c->b->sandbox_id, &c->err);
 	if (c->r == 0)
@@ -273,11 +312,6 @@ static int use_options(struct shim *s, const Google__Protobuf__Any *any, struct 
 		s->config = config;
 	}
 	return r;
-}
-
-static bool is_pod_there(const struct shim *s)
-{
-	return s->sandbox && !s->is_sandbox_dead && sandbox_is_alive(s->sandbox);
 }
 
 /* Only one machine a shim: the first task that is no mere container brings it. */
@@ -337,6 +371,7 @@ void shim_on_create(struct rpc_call *call, const ProtobufCMessage *msg, void *us
 	p->in = cf_strdup(req->stdin);
 	p->out = cf_strdup(req->stdout);
 	p->err = cf_strdup(req->stderr);
+	early_pull_pause(s->early);
 	if (b->kind == BUNDLE_CONTAINER)
 		start_prepare(c);
 	else
@@ -386,6 +421,7 @@ static void on_pod_stopped(void *arg)
 	struct shim *s = c->shim;
 
 	finish_delete(c); /* still names the machine's pid */
+	early_pull_pause(s->early);
 	s->sandbox = sandbox_free(s->sandbox);
 	s->is_sandbox_dead = false;
 }
@@ -394,6 +430,7 @@ static void delete_pod(struct proc_call *c)
 {
 	struct shim *s = c->shim;
 
+	early_pull_pause(s->early);
 	if (s->sandbox)
 		sandbox_stop(s->sandbox, s->is_sandbox_dead, on_pod_stopped, c);
 	else

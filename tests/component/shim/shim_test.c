@@ -12,12 +12,15 @@
 #include "proto/containerd_events.pb-c.h"
 #include "proto/containerd_task.pb-c.h"
 #include "proto/containerd_ttrpc_events.pb-c.h"
+#include "vmm-glue/shim/early_pull.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #define NS        "t"
@@ -132,8 +135,9 @@ static void world_env(struct world *w)
 
 	self[n] = 0;
 	text = cf_asprintf("driver = \"none\"\nrun_dir = \"%s\"\nforce_guest_pull = true\n"
+	                   "early_pull = \"%s/early\"\n"
 	                   "[none]\ninit = \"%s\"\n[timeouts]\nboot_ms = 20000\nstop_ms = 1000\n",
-	                   w->run_dir, self);
+	                   w->run_dir, w->dir, self);
 	write_text(w->dir, "shim.toml", text);
 	setenv("COFFER_SHIM_CONFIG", config, 1);
 	setenv("TTRPC_ADDRESS", events, 1);
@@ -314,11 +318,20 @@ static bool wait_for_event(struct world *w, const char *topic)
 	return is_there;
 }
 
+static char *early_path(const struct world *w)
+{
+	cf_cleanup(cf_freep) char *dir = cf_asprintf("%s/early", w->dir);
+
+	return early_pull_path(dir, NS, "pod1");
+}
+
 /* Nothing of the pod may be there: no directory below run_dir, no socket. */
 static void expect_nothing_left(const struct world *w)
 {
 	cf_cleanup(cf_freep) char *sandbox = cf_asprintf("%s/" NS "/pod1", w->run_dir);
+	cf_cleanup(cf_freep) char *early = early_path(w);
 
+	EXPECT(access(early, F_OK) < 0);
 	EXPECT(access(sandbox, F_OK) < 0 && errno == ENOENT);
 }
 
@@ -719,5 +732,94 @@ CF_TEST(shim_refuses_what_it_cannot_do_with_a_text)
 	unknown.service = "containerd.runtime.sandbox.v1.Sandbox";
 	EXPECT_FAILS(ttrpc_call(w->client, &unknown, NULL, &err), CF_UNIMPLEMENTED);
 	EXPECT_OK(shutdown_task(w, pod, &err), &err);
+	world_free(w);
+}
+
+/* ---- the early word of a pull ---- */
+
+static bool tell(const struct world *w, const char *text)
+{
+	cf_cleanup(cf_freep) char *path = early_path(w);
+	cf_cleanup(cf_closep) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+
+	snprintf(to.sun_path, sizeof(to.sun_path), "%s", path);
+	return sendto(fd, text, strlen(text), 0, (struct sockaddr *)&to, sizeof(to)) >= 0;
+}
+
+static bool tell_image(const struct world *w, const char *image, int manifest)
+{
+	cf_cleanup(cf_freep) char *text =
+		cf_asprintf("{\"version\":1,\"event\":\"layer\",\"image\":\"%s\","
+	                    "\"manifest\":\"sha256:%064d\",\"chain\":\"sha256:cc\",\"above\":0}",
+	                    image, manifest);
+
+	return tell(w, text);
+}
+
+/* How often the agent's log holds @line, once it holds @last at all. */
+static int times_after(const struct world *w, const char *line, const char *last)
+{
+	int n = -1;
+
+	for (int i = 0; n < 0 && i < TIMEOUT / 10; i++) {
+		struct cf_buf log = cf_test_read(w->agent_log);
+		char *text = (char *)log.data;
+
+		if (strstr(text, last))
+			for (n = 0; (text = strstr(text, line)); text++)
+				n++;
+		cf_buf_fini(&log);
+		(void)!poll(NULL, 0, n < 0 ? 10 : 0);
+	}
+	return n;
+}
+
+CF_TEST(shim_has_the_guest_fetch_what_a_waiting_pod_hears_of)
+{
+	struct world *w = world_new("sandbox", "\"wait\"");
+	cf_cleanup(cf_freep) char *bundle2 = cf_asprintf("%s/ctr1", w->dir);
+	char pod[] = "pod1", ctr[] = "ctr1";
+	struct cf_err err = { .code = CF_OK };
+
+	EXPECT(!tell_image(w, "reg/a:1", 1)); /* nobody listens for a pod that is not there */
+	EXPECT_OK(create(w, pod, w->bundle, NULL, NULL, &err), &err);
+	EXPECT(tell(w, "") && tell(w, "{}") && tell(w, "{\"version\":1,\"event\":\"layer\"}"));
+	for (int i = 0; i < 3; i++) /* a notice a layer */
+		EXPECT(tell_image(w, "reg/a:1", 1));
+	EXPECT(tell_image(w, "reg/b:1", 1));
+	EXPECT_INT(times_after(w, "PrefetchImage reg/a:1\n", "PrefetchImage reg/b:1\n"), 1);
+	make_bundle(bundle2, "container", "pod1", "\"wait\"");
+	EXPECT_OK(create(w, ctr, bundle2, NULL, NULL, &err), &err);
+	/* it waits for another container now; what was fetched is not fetched again */
+	EXPECT(tell_image(w, "reg/a:1", 1));
+	EXPECT(tell_image(w, "reg/a:1", 2));
+	EXPECT(tell_image(w, "reg/c:1", 1));
+	EXPECT_INT(times_after(w, "PrefetchImage reg/a:1\n", "PrefetchImage reg/c:1"), 2);
+	for (int i = 0; i < 10; i++)
+		EXPECT(tell_image(w, "reg/many:1", i));
+	EXPECT_OK(kill_task(w, ctr, NULL, SIGKILL, &err), &err);
+	EXPECT_INT(wait_task(w, ctr, NULL, &err), 128 + SIGKILL);
+	EXPECT_OK(delete_task(w, ctr, NULL, &err), &err);
+	end_pod(w, pod);
+	EXPECT_INT(times_after(w, "PrefetchImage", "DestroySandbox"), EARLY_PULL_MAX);
+	world_free(w);
+}
+
+CF_TEST(shim_listens_no_longer_for_a_guest_that_cannot_fetch_early)
+{
+	EXPECT(setenv("FAKE_AGENT_IS_KATAS", "1", 1) == 0);
+	struct world *w = world_new("sandbox", "\"wait\"");
+	cf_cleanup(cf_freep) char *path = NULL;
+	char pod[] = "pod1";
+	struct cf_err err = { .code = CF_OK };
+
+	path = early_path(w);
+	EXPECT_OK(create(w, pod, w->bundle, NULL, NULL, &err), &err);
+	EXPECT(tell_image(w, "reg/a:1", 1));
+	for (int i = 0; access(path, F_OK) == 0 && i < TIMEOUT / 10; i++)
+		(void)!poll(NULL, 0, 10);
+	EXPECT(access(path, F_OK) < 0);
+	end_pod(w, pod);
 	world_free(w);
 }
