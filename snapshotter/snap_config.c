@@ -29,7 +29,7 @@ static const char usage_text[] =
 	"                        serve /metrics and /v1/metrics there too (off)\n"
 	"  --containerd PATH     containerd's socket, asked what layers are made of when it uses\n"
 	"                        our differ (/run/containerd/containerd.sock)\n"
-	"  --notify PATH         datagram socket that is told when an image is being pulled\n"
+	"  --notify PATH         datagram socket, or directory of such, that is told of pulls\n"
 	"  --log-level LEVEL     error, warn, info (default) or debug\n"
 	"  --help, --version\n"
 	"\n"
