@@ -90,6 +90,45 @@ bool cf_view_is_utf8(struct cf_view v)
 	return true;
 }
 
+uint32_t cf_utf8_next(struct cf_view v, size_t *pos)
+{
+	size_t i = (*pos)++;
+	uint8_t c = v.data[i];
+	unsigned more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1;
+	static const uint32_t least[] = { 0, 0x80, 0x800, 0x10000 };
+
+	if (c < 0x80)
+		return c;
+	if (c < 0xc2 || c > 0xf4 || i + more >= v.size)
+		return 0xfffd;
+	uint32_t r = c & (0x3fu >> more);
+	for (unsigned k = 1; k <= more; k++) {
+		if ((v.data[i + k] & 0xc0) != 0x80)
+			return 0xfffd;
+		r = r << 6 | (v.data[i + k] & 0x3f);
+	}
+	if (r < least[more] || r > 0x10ffff || (r >= 0xd800 && r <= 0xdfff))
+		return 0xfffd;
+	*pos = i + more + 1;
+	return r;
+}
+
+size_t cf_utf8_encode(uint32_t rune, uint8_t out[4])
+{
+	if (rune > 0x10ffff || (rune >= 0xd800 && rune <= 0xdfff))
+		rune = 0xfffd;
+	if (rune < 0x80) {
+		out[0] = (uint8_t)rune;
+		return 1;
+	}
+	size_t size = rune < 0x800 ? 2 : rune < 0x10000 ? 3 : 4;
+
+	for (size_t i = size - 1; i; i--, rune >>= 6)
+		out[i] = (uint8_t)(0x80 | (rune & 0x3f));
+	out[0] = (uint8_t)(0xf00 >> size | rune); /* as many ones as bytes, then a zero */
+	return size;
+}
+
 bool cf_equal_ct(struct cf_view a, struct cf_view b)
 {
 	volatile uint8_t diff = 0;
@@ -178,6 +217,13 @@ void cf_buf_add_str(struct cf_buf *b, const char *s)
 void cf_buf_add_byte(struct cf_buf *b, uint8_t byte)
 {
 	cf_buf_add(b, &byte, 1);
+}
+
+void cf_buf_add_rune(struct cf_buf *b, uint32_t rune)
+{
+	uint8_t out[4];
+
+	cf_buf_add(b, out, cf_utf8_encode(rune, out));
 }
 
 void cf_buf_add_zero(struct cf_buf *b, size_t n)

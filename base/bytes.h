@@ -114,6 +114,15 @@ void cf_rd_skip(struct cf_rd *rd, size_t n);
 
 /* ---- text codings ---- */
 
+/*
+ * The rune at @v's offset *@pos, which must lie inside and moves on past it; U+FFFD, and on by one
+ * byte, where the bytes are no UTF-8.
+ */
+uint32_t cf_utf8_next(struct cf_view v, size_t *pos);
+/* Writes @rune's 1 to 4 bytes and returns how many; U+FFFD for what is no code point of text. */
+size_t cf_utf8_encode(uint32_t rune, uint8_t out[4]);
+void cf_buf_add_rune(struct cf_buf *b, uint32_t rune); /* as cf_utf8_encode() */
+
 void cf_hex_encode(struct cf_view in, char *out); /* writes 2 × size + 1 characters, lower case */
 char *cf_hex_dup(struct cf_view in);              /* the caller frees */
 /* Exactly @size bytes from 2 × @size hex digits (either case). -CF_INVALID_ARGUMENT otherwise. */

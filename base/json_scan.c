@@ -44,25 +44,6 @@ static int scan_hex4(struct scan *s, uint32_t *ret)
 	return 0;
 }
 
-static void add_utf8(struct cf_buf *b, uint32_t c)
-{
-	if (c < 0x80) {
-		cf_buf_add_byte(b, (uint8_t)c);
-		return;
-	}
-	if (c < 0x800) {
-		cf_buf_add_byte(b, (uint8_t)(0xc0 | c >> 6));
-	} else if (c < 0x10000) {
-		cf_buf_add_byte(b, (uint8_t)(0xe0 | c >> 12));
-		cf_buf_add_byte(b, (uint8_t)(0x80 | (c >> 6 & 63)));
-	} else {
-		cf_buf_add_byte(b, (uint8_t)(0xf0 | c >> 18));
-		cf_buf_add_byte(b, (uint8_t)(0x80 | (c >> 12 & 63)));
-		cf_buf_add_byte(b, (uint8_t)(0x80 | (c >> 6 & 63)));
-	}
-	cf_buf_add_byte(b, (uint8_t)(0x80 | (c & 63)));
-}
-
 static int scan_unicode(struct scan *s, struct cf_buf *key)
 {
 	uint32_t c, low;
@@ -86,7 +67,7 @@ static int scan_unicode(struct scan *s, struct cf_buf *key)
 		c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
 	}
 	if (key)
-		add_utf8(key, c);
+		cf_buf_add_rune(key, c);
 	return 0;
 }
 

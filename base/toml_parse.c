@@ -138,25 +138,6 @@ static int deeper(struct parser *ps)
 
 /* ---- strings ---- */
 
-static void add_utf8(struct cf_buf *b, uint32_t c)
-{
-	if (c < 0x80) {
-		cf_buf_add_byte(b, (uint8_t)c);
-	} else if (c < 0x800) {
-		cf_buf_add_byte(b, (uint8_t)(0xc0 | c >> 6));
-		cf_buf_add_byte(b, (uint8_t)(0x80 | (c & 0x3f)));
-	} else if (c < 0x10000) {
-		cf_buf_add_byte(b, (uint8_t)(0xe0 | c >> 12));
-		cf_buf_add_byte(b, (uint8_t)(0x80 | (c >> 6 & 0x3f)));
-		cf_buf_add_byte(b, (uint8_t)(0x80 | (c & 0x3f)));
-	} else {
-		cf_buf_add_byte(b, (uint8_t)(0xf0 | c >> 18));
-		cf_buf_add_byte(b, (uint8_t)(0x80 | (c >> 12 & 0x3f)));
-		cf_buf_add_byte(b, (uint8_t)(0x80 | (c >> 6 & 0x3f)));
-		cf_buf_add_byte(b, (uint8_t)(0x80 | (c & 0x3f)));
-	}
-}
-
 static int parse_code_point(struct parser *ps, int digits, struct cf_buf *out)
 {
 	uint32_t c = 0;
@@ -173,7 +154,7 @@ static int parse_code_point(struct parser *ps, int digits, struct cf_buf *out)
 		return bad(ps, "a NUL character in a string is not supported");
 	if (c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
 		return bad(ps, "\\u%x is no character", c);
-	add_utf8(out, c);
+	cf_buf_add_rune(out, c);
 	return 0;
 }
 

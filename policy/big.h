@@ -4,7 +4,7 @@
  * Big integers of a fixed room, on the caller's stack. Every operation that could outgrow the room
  * says so by returning false. Magnitude and sign apart; zero is never negative.
  */
-#include "policy/arena.h"
+#include "base/arena.h"
 
 #define BIG_LIMBS 1100u /* 35 200 bits: the exact work behind decimal ↔ binary floats */
 

@@ -19,7 +19,7 @@ enum builtin_fault {
 };
 
 struct bcall {
-	struct arena *arena;
+	struct cf_arena *arena;
 	struct policy_eval *ev; /* time, regex cache */
 	const char *name;
 	uint8_t fault;

@@ -106,7 +106,7 @@ static void walk_value(struct walk *w, const struct pv *v)
 
 static const struct pv *bi_walk(struct bcall *c, const struct pv *const *a)
 {
-	struct walk *w = arena_alloc(c->arena, sizeof(*w));
+	struct walk *w = cf_arena_alloc(c->arena, sizeof(*w));
 
 	w->c = c;
 	w->out = pv_vec(c->arena);
@@ -128,7 +128,7 @@ static const struct pv *bi_reachable(struct bcall *c, const struct pv *const *a)
 
 	if (!check_graph(c, a))
 		return NULL;
-	bool *done = arena_try(c->arena, (size_t)g->len + 1, 1);
+	bool *done = cf_arena_try(c->arena, (size_t)g->len + 1, 1);
 	for (uint32_t i = 0; i < a[1]->len; i++)
 		pv_vec_add(&queue, a[1]->at[i]);
 	for (size_t i = 0; done && i < queue.count; i++) {
@@ -231,7 +231,7 @@ static const struct pv *bi_reachable_paths(struct bcall *c, const struct pv *con
 
 	if (!check_graph(c, a))
 		return NULL;
-	p.reached = arena_try(c->arena, (size_t)a[0]->len + 1, 1);
+	p.reached = cf_arena_try(c->arena, (size_t)a[0]->len + 1, 1);
 	for (uint32_t i = 0; p.reached && i < a[1]->len; i++) {
 		bool found;
 		uint32_t at = pv_find(a[0], a[1]->at[i], &found);

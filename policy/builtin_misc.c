@@ -42,7 +42,7 @@ static const struct pv *bi_glob_match(struct bcall *c, const struct pv *const *a
 		return NULL;
 	if (!glob_to_regex(&b, pattern, cf_view(delims.data, delims.size)))
 		return builtin_bad(c, "malformed pattern");
-	const struct regex *re = b.is_bad ? NULL : regex_cached(c, cf_view(b.data, b.size));
+	const struct cf_regex *re = b.is_bad ? NULL : regex_cached(c, cf_view(b.data, b.size));
 	if (!re)
 		return NULL;
 	bool found = regex_cached_match(c, re, s, 0, NULL, &ok);

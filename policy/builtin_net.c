@@ -167,7 +167,7 @@ static const struct pv *bi_merge(struct bcall *c, const struct pv *const *a)
 
 	if (!builtin_is_list(c, a, 1))
 		return NULL;
-	struct cidr *list = arena_try(c->arena, a[0]->len + 1, sizeof(*list));
+	struct cidr *list = cf_arena_try(c->arena, a[0]->len + 1, sizeof(*list));
 	builtin_charge(c, 256 * (size_t)a[0]->len);
 	for (uint32_t i = 0; list && i < a[0]->len; i++) {
 		if (a[0]->at[i]->type != PV_STR)

@@ -13,7 +13,7 @@ static const struct pv *bi_match(struct bcall *c, const struct pv *const *a)
 
 	if (!builtin_is_string(c, a, 1, &pattern) || !builtin_is_string(c, a, 2, &s))
 		return NULL;
-	const struct regex *re = regex_cached(c, pattern);
+	const struct cf_regex *re = regex_cached(c, pattern);
 	if (!re)
 		return NULL;
 	bool found = regex_cached_match(c, re, s, 0, NULL, &ok);
@@ -24,7 +24,7 @@ static const struct pv *bi_is_valid(struct bcall *c, const struct pv *const *a)
 {
 	if (a[0]->type != PV_STR)
 		return &pv_false;
-	const struct regex *re = regex_cached(c, pv_view(a[0]));
+	const struct cf_regex *re = regex_cached(c, pv_view(a[0]));
 	if (!re && c->fault == BUILTIN_ERROR)
 		c->fault = BUILTIN_FINE;
 	return c->fault ? NULL : pv_bool(re != NULL);
@@ -34,10 +34,10 @@ static const struct pv *bi_is_valid(struct bcall *c, const struct pv *const *a)
 
 struct finder {
 	struct bcall *c;
-	const struct regex *re;
+	const struct cf_regex *re;
 	struct cf_view text;
 	size_t pos, last_end; /* SIZE_MAX: none yet */
-	struct regex_span *spans;
+	struct cf_regex_span *spans;
 	bool ok;
 };
 
@@ -48,7 +48,7 @@ static bool finder_init(struct finder *f, struct bcall *c, const struct pv *patt
 	f->re = regex_cached(c, pv_view(pattern));
 	if (!f->re)
 		return false;
-	f->spans = arena_alloc(c->arena, (f->re->group_count + 1) * sizeof(*f->spans));
+	f->spans = cf_arena_alloc(c->arena, (cf_regex_groups(f->re) + 1) * sizeof(*f->spans));
 	return true;
 }
 
@@ -58,14 +58,14 @@ static bool finder_next(struct finder *f)
 	while (f->pos <= f->text.size) {
 		if (!regex_cached_match(f->c, f->re, f->text, f->pos, f->spans, &f->ok))
 			return false;
-		struct regex_span m = f->spans[0];
+		struct cf_regex_span m = f->spans[0];
 		bool counts = m.end > m.start || m.start != f->last_end;
 		if (m.end > m.start) {
 			f->pos = m.end;
 		} else {
 			f->pos = m.end;
 			if (f->pos < f->text.size)
-				pv_rune(f->text, &f->pos);
+				cf_utf8_next(f->text, &f->pos);
 			else
 				f->pos++;
 		}
@@ -76,7 +76,7 @@ static bool finder_next(struct finder *f)
 	return false;
 }
 
-static const struct pv *span_str(const struct finder *f, struct regex_span s)
+static const struct pv *span_str(const struct finder *f, struct cf_regex_span s)
 {
 	if (s.start == SIZE_MAX)
 		return &pv_empty_str;
@@ -113,7 +113,7 @@ static const struct pv *bi_find_all(struct bcall *c, const struct pv *const *a)
 	while ((n < 0 || (int64_t)v.count < n) && finder_next(&f)) {
 		struct pv_vec groups = pv_vec(c->arena);
 
-		for (uint32_t i = 0; i <= f.re->group_count; i++)
+		for (uint32_t i = 0; i <= cf_regex_groups(f.re); i++)
 			pv_vec_add(&groups, span_str(&f, f.spans[i]));
 		pv_vec_add(&v, pv_vec_array(&groups));
 	}
@@ -132,7 +132,7 @@ static const struct pv *bi_split(struct bcall *c, const struct pv *const *a)
 	if (a[0]->len && !a[1]->len)
 		return pv_vec_add(&v, &pv_empty_str), pv_vec_array(&v);
 	while (finder_next(&f)) {
-		struct regex_span m = f.spans[0];
+		struct cf_regex_span m = f.spans[0];
 
 		if (m.end == m.start && (m.start == 0 || m.start == f.text.size)) {
 			if (m.start == f.text.size)
@@ -141,12 +141,12 @@ static const struct pv *bi_split(struct bcall *c, const struct pv *const *a)
 		}
 		if (m.end == 0)
 			continue;
-		pv_vec_add(&v, span_str(&f, (struct regex_span){ from, m.start }));
+		pv_vec_add(&v, span_str(&f, (struct cf_regex_span){ from, m.start }));
 		from = m.end;
 	}
 	if (f.ok && (from != f.text.size || v.count || !f.text.size) &&
 	    (f.text.size || a[0]->len || v.count))
-		pv_vec_add(&v, span_str(&f, (struct regex_span){ from, f.text.size }));
+		pv_vec_add(&v, span_str(&f, (struct cf_regex_span){ from, f.text.size }));
 	return f.ok ? pv_vec_array(&v) : NULL;
 }
 
@@ -158,16 +158,14 @@ static bool is_name_byte(uint8_t b)
 }
 
 /* The group that a name or a number means; -1: none, which stands for nothing. */
-static int64_t group_named(const struct regex *re, struct cf_view name)
+static int64_t group_named(const struct cf_regex *re, struct cf_view name)
 {
 	uint64_t n;
 
 	if (cf_parse_u64(name, 100000000, &n, NULL) == 0)
-		return n <= re->group_count ? (int64_t)n : -1;
-	for (uint32_t i = 0; i < re->group_count; i++)
-		if (re->names[i] && cf_view_eq_str(name, re->names[i]))
-			return (int64_t)i + 1;
-	return -1;
+		return n <= cf_regex_groups(re) ? (int64_t)n : -1;
+	uint32_t group = cf_regex_group(re, name);
+	return group ? (int64_t)group : -1;
 }
 
 /* $1 ${1} $name at @t's start behind the dollar: its size, 0 when it is no reference. */
@@ -303,7 +301,7 @@ static const struct pv *bi_template_match(struct bcall *c, const struct pv *cons
 			a[3]->len);
 	if (!template_pattern(c, pv_view(a[0]), (uint8_t)a[2]->s[0], (uint8_t)a[3]->s[0], &b))
 		return NULL;
-	const struct regex *re = b.is_bad ? NULL : regex_cached(c, cf_view(b.data, b.size));
+	const struct cf_regex *re = b.is_bad ? NULL : regex_cached(c, cf_view(b.data, b.size));
 	if (!re)
 		return NULL;
 	bool found = regex_cached_match(c, re, pv_view(a[1]), 0, NULL, &ok);

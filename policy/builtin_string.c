@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Strings. Positions count code points, comparison is by byte. */
+#include "base/unicode.h"
 #include "policy/builtin.h"
-#include "policy/unicode.h"
 
 #include <stdio.h>
 
@@ -67,18 +67,18 @@ static const struct pv *mapped(struct bcall *c, const struct pv *const *a,
 	if (!builtin_is_string(c, a, 1, &s))
 		return NULL;
 	for (size_t pos = 0; pos < s.size && !b.is_bad;)
-		pv_sb_rune(&b, map(pv_rune(s, &pos)));
+		pv_sb_rune(&b, map(cf_utf8_next(s, &pos)));
 	return pv_sb_done(&b);
 }
 
 static const struct pv *bi_lower(struct bcall *c, const struct pv *const *a)
 {
-	return mapped(c, a, unicode_lower);
+	return mapped(c, a, cf_unicode_lower);
 }
 
 static const struct pv *bi_upper(struct bcall *c, const struct pv *const *a)
 {
-	return mapped(c, a, unicode_upper);
+	return mapped(c, a, cf_unicode_upper);
 }
 
 static const struct pv *bi_split(struct bcall *c, const struct pv *const *a)
@@ -91,7 +91,7 @@ static const struct pv *bi_split(struct bcall *c, const struct pv *const *a)
 		return NULL;
 	if (!d.size) {
 		for (size_t pos = 0; pos < s.size; from = pos) {
-			pv_rune(s, &pos);
+			cf_utf8_next(s, &pos);
 			pv_vec_add(&v, part(c, cf_view_sub(s, from, pos - from)));
 		}
 	} else {
@@ -141,7 +141,7 @@ static const struct pv *bi_replace(struct bcall *c, const struct pv *const *a)
 	if (!old.size) {
 		pv_sb_add(&b, with);
 		for (size_t pos = 0; pos < s.size && !b.is_bad; from = pos) {
-			pv_rune(s, &pos);
+			cf_utf8_next(s, &pos);
 			pv_sb_add(&b, cf_view_sub(s, from, pos - from));
 			pv_sb_add(&b, with);
 		}
@@ -216,7 +216,7 @@ static size_t rune_offset(struct cf_view s, int64_t runes)
 	size_t pos = 0;
 
 	for (; runes > 0 && pos < s.size; runes--)
-		pv_rune(s, &pos);
+		cf_utf8_next(s, &pos);
 	return pos;
 }
 
@@ -261,7 +261,7 @@ static const struct pv *bi_indexof_n(struct bcall *c, const struct pv *const *a)
 	for (size_t pos = 0; pos < s.size; index++) {
 		if (begins_with(cf_view_sub(s, pos, s.size), t))
 			pv_vec_add(&v, pv_int(c->arena, index));
-		pv_rune(s, &pos);
+		cf_utf8_next(s, &pos);
 	}
 	return pv_vec_array(&v);
 }
@@ -271,7 +271,7 @@ static const struct pv *bi_indexof_n(struct bcall *c, const struct pv *const *a)
 static bool in_cutset(struct cf_view set, uint32_t r)
 {
 	for (size_t pos = 0; pos < set.size;)
-		if (pv_rune(set, &pos) == r)
+		if (cf_utf8_next(set, &pos) == r)
 			return true;
 	return false;
 }
@@ -282,9 +282,9 @@ static size_t head_size(struct cf_view s, struct cf_view set, bool spaces)
 	size_t pos = 0, keep = 0;
 
 	while (pos < s.size) {
-		uint32_t r = pv_rune(s, &pos);
+		uint32_t r = cf_utf8_next(s, &pos);
 
-		if (!(spaces ? unicode_is_space(r) : in_cutset(set, r)))
+		if (!(spaces ? cf_unicode_is_space(r) : in_cutset(set, r)))
 			return keep;
 		keep = pos;
 	}
@@ -301,8 +301,8 @@ static size_t tail_start(struct cf_view s, struct cf_view set, bool spaces)
 		while (at && (s.data[at] & 0xc0) == 0x80 && end - at < 4)
 			at--;
 		size_t pos = at;
-		uint32_t r = pv_rune(s, &pos);
-		if (pos != end || !(spaces ? unicode_is_space(r) : in_cutset(set, r)))
+		uint32_t r = cf_utf8_next(s, &pos);
+		if (pos != end || !(spaces ? cf_unicode_is_space(r) : in_cutset(set, r)))
 			return end;
 		end = at;
 	}

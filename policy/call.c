@@ -185,7 +185,7 @@ int call_value(struct policy_eval *ev, struct frame *fr, const struct op *op, co
 
 	*ret = NULL;
 	if (op->arg_count > ARGS_ON_STACK)
-		args = arena_try(&ev->arena, op->arg_count, sizeof(*args));
+		args = cf_arena_try(&ev->arena, op->arg_count, sizeof(*args));
 	for (uint32_t i = 0; args && i < op->arg_count; i++) {
 		args[i] = node_value(ev, fr, op->args[i]);
 		if (!args[i])
@@ -231,7 +231,7 @@ static void write_operands(struct pv_sb *b, const struct print_sink *last)
 static int print_line(struct policy_eval *ev, const struct frame *fr, const struct op *op,
                       const struct print_sink *last)
 {
-	struct arena_mark mark = arena_mark(&ev->arena);
+	struct cf_arena_mark mark = cf_arena_mark(&ev->arena);
 	struct pv_sb b = pv_sb(&ev->arena);
 	const char *file = fr->clause->module ? fr->clause->module->file : "query";
 
@@ -248,7 +248,7 @@ static int print_line(struct policy_eval *ev, const struct frame *fr, const stru
 	if (text.data || !text.size)
 		ev->rq->print(ev->rq->print_user, file, op->loc.line, text);
 	if (!ev->arena.is_over)
-		arena_release(&ev->arena, mark);
+		cf_arena_release(&ev->arena, mark);
 	return eval_tick(ev);
 }
 

@@ -55,9 +55,9 @@ static void check_pair(struct compiler *c, const struct pending *first, const st
 void check_tree(struct compiler *c, const struct pending_list *list)
 {
 	const struct pending **firsts =
-		arena_try(c->arena, c->policy->group_count + 1, sizeof(*firsts));
+		cf_arena_try(c->arena, c->policy->group_count + 1, sizeof(*firsts));
 	const struct pending **defaults =
-		arena_try(c->arena, c->policy->group_count + 1, sizeof(*defaults));
+		cf_arena_try(c->arena, c->policy->group_count + 1, sizeof(*defaults));
 
 	for (uint32_t i = 0; firsts && defaults && i < list->count; i++) {
 		const struct pending *p = &list->items[i];

@@ -77,12 +77,12 @@ static void parse_failed(struct compiler *c, const struct module *m,
 static struct module *module_new(struct compiler *c, const struct policy_source *src,
                                  uint16_t index, enum policy_syntax syntax)
 {
-	struct module *m = ARENA_NEW(c->arena, struct module);
+	struct module *m = CF_ARENA_NEW(c->arena, struct module);
 
-	m->file = arena_copy(c->arena, cf_view_str(src->name ? src->name : "policy.rego"));
+	m->file = cf_arena_copy(c->arena, cf_view_str(src->name ? src->name : "policy.rego"));
 	m->index = index;
 	m->syntax = syntax;
-	const char *text = arena_copy(c->arena, src->text);
+	const char *text = cf_arena_copy(c->arena, src->text);
 	m->text = cf_view(text, text ? src->text.size : 0);
 	return m;
 }
@@ -114,7 +114,7 @@ static void parse_all(struct compiler *c, const struct policy_source *sources, s
 {
 	struct policy *p = c->policy;
 
-	p->modules = arena_alloc(c->arena, (count + 1) * sizeof(*p->modules));
+	p->modules = cf_arena_alloc(c->arena, (count + 1) * sizeof(*p->modules));
 	for (size_t i = 0; i < count; i++)
 		p->modules[p->module_count++] = parse_source(c, &sources[i], (uint16_t)i);
 }
@@ -219,7 +219,7 @@ struct policy *policy_ref(struct policy *p)
 struct policy *policy_unref(struct policy *p)
 {
 	if (p && --p->refs == 0) {
-		arena_fini(&p->arena);
+		cf_arena_fini(&p->arena);
 		free(p);
 	}
 	return NULL;
@@ -280,7 +280,7 @@ struct constant_visit {
 	const char *hook;
 	void (*each)(void *user, struct cf_view json);
 	void *user;
-	struct arena arena;
+	struct cf_arena arena;
 };
 
 static void block_constants(struct constant_visit *v, const struct block *b)
@@ -294,7 +294,7 @@ static void block_constants(struct constant_visit *v, const struct block *b)
 
 			pv_json_write(&json, op->args[0]->value, NULL);
 			v->each(v->user, cf_view(json.data, json.size));
-			arena_reset(&v->arena);
+			cf_arena_reset(&v->arena);
 		}
 		for (uint32_t k = 0; op->kind != OP_WITH && k < op->block_count; k++)
 			block_constants(v, op->blocks[k]);
@@ -316,5 +316,5 @@ void policy_hook_constants(const struct policy *p, const char *hook,
 	struct constant_visit v = { .hook = hook, .each = each, .user = user };
 
 	tree_constants(&v, &p->root);
-	arena_fini(&v.arena);
+	cf_arena_fini(&v.arena);
 }

@@ -7,7 +7,7 @@
 
 struct compiler {
 	struct policy *policy;
-	struct arena *arena; /* the policy's */
+	struct cf_arena *arena; /* the policy's */
 	const struct policy_options *opt;
 	struct cf_err *err;
 	unsigned error_count;

@@ -203,14 +203,14 @@ static int scan_end(const struct scan *s, const struct pv *v)
 /* Memory made for a member is given back when nothing of it was kept. */
 static int scan_member(const struct scan *s, uint32_t i, const struct pv *key, const struct pv *val)
 {
-	struct arena_mark mark = arena_mark(&s->ev->arena);
+	struct cf_arena_mark mark = cf_arena_mark(&s->ev->arena);
 	uint64_t kept = s->ev->kept;
 	int r = eval_tick(s->ev);
 
 	if (r == EVAL_GO && node_match(s->ev, s->fr, s->op->args[i], key))
 		r = scan_value(s, i + 1, val);
 	if (kept == s->ev->kept && !s->ev->arena.is_over)
-		arena_release(&s->ev->arena, mark);
+		cf_arena_release(&s->ev->arena, mark);
 	return r;
 }
 

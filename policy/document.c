@@ -4,7 +4,7 @@
 #include "policy/policy.h"
 
 struct policy_document {
-	struct arena arena;
+	struct cf_arena arena;
 	const struct pv *value;
 };
 
@@ -27,7 +27,7 @@ int policy_document_read(struct cf_view json, struct policy_document **ret, stru
 struct policy_document *policy_document_free(struct policy_document *d)
 {
 	if (d) {
-		arena_fini(&d->arena);
+		cf_arena_fini(&d->arena);
 		free(d);
 	}
 	return NULL;
@@ -63,7 +63,7 @@ static int check_paths(const struct pv *ops, const char *prefix, struct cf_err *
 }
 
 /* Operations of null stand for nothing to do: generated policies give them. */
-static const struct pv *without_nulls(struct arena *a, const struct pv *ops)
+static const struct pv *without_nulls(struct cf_arena *a, const struct pv *ops)
 {
 	struct pv_vec v = pv_vec(a);
 
@@ -76,7 +76,7 @@ static const struct pv *without_nulls(struct arena *a, const struct pv *ops)
 int policy_document_patch(struct policy_document *d, const struct pv *ops, const char *prefix,
                           struct cf_err *err)
 {
-	struct arena next = { .max = DOCUMENT_MEMORY_MAX };
+	struct cf_arena next = { .max = DOCUMENT_MEMORY_MAX };
 	const char *why = "it needs too much memory";
 	const struct pv *v;
 
@@ -85,21 +85,21 @@ int policy_document_patch(struct policy_document *d, const struct pv *ops, const
 	ops = without_nulls(&next, ops);
 	int r = ops && prefix ? check_paths(ops, prefix, err) : 0;
 	if (r < 0) {
-		arena_fini(&next);
+		cf_arena_fini(&next);
 		return r;
 	}
 	/* The new value is copied whole, so that the old memory can go. */
 	v = ops ? patch_apply(&next, d->value, ops, &why) : NULL;
-	struct arena kept = { .max = DOCUMENT_MEMORY_MAX };
+	struct cf_arena kept = { .max = DOCUMENT_MEMORY_MAX };
 	v = v ? pv_copy(&kept, v) : NULL;
 	bool is_over = next.is_over || kept.is_over;
-	arena_fini(&next);
+	cf_arena_fini(&next);
 	if (!v || is_over) {
-		arena_fini(&kept);
+		cf_arena_fini(&kept);
 		return cf_fail(err, is_over ? CF_RESOURCE_EXHAUSTED : CF_INVALID_ARGUMENT,
 		               "patch refused: %s", why);
 	}
-	arena_fini(&d->arena);
+	cf_arena_fini(&d->arena);
 	d->arena = kept;
 	d->value = v;
 	return 0;

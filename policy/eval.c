@@ -211,7 +211,7 @@ static int run_closures(struct policy_eval *ev, struct frame *fr, const struct o
 {
 	bool found = false;
 	int r = EVAL_GO;
-	struct arena_mark mark = arena_mark(&ev->arena);
+	struct cf_arena_mark mark = cf_arena_mark(&ev->arena);
 	uint64_t kept = ev->kept;
 
 	if (op->kind == OP_EVERY) {
@@ -221,7 +221,7 @@ static int run_closures(struct policy_eval *ev, struct frame *fr, const struct o
 			r = eval_any(ev, fr, op->blocks[i], &found);
 	}
 	if (kept == ev->kept)
-		arena_release(&ev->arena, mark);
+		cf_arena_release(&ev->arena, mark);
 	*ret = op->kind == OP_NOT ? !found : found;
 	return r;
 }

@@ -57,8 +57,8 @@ struct world {
 
 struct policy_eval {
 	struct policy_budget budget;
-	struct arena arena;
-	struct arena scratch; /* of queries: compiled text */
+	struct cf_arena arena;
+	struct cf_arena scratch; /* of queries: compiled text */
 	const struct policy *policy;
 	const struct policy_request *rq;
 	struct world *world;

@@ -120,7 +120,7 @@ void explain_close(struct policy_eval *ev, struct attempt *at, bool has_solution
 
 static void show(struct policy_eval *ev, const struct pv *v, char out[EXPLAIN_VALUE_MAX + 8])
 {
-	struct arena room = { 0 };
+	struct cf_arena room = { 0 };
 	struct pv_sb b = pv_sb(&room);
 
 	(void)ev;
@@ -137,7 +137,7 @@ static void show(struct policy_eval *ev, const struct pv *v, char out[EXPLAIN_VA
 		n--;
 	snprintf(out, EXPLAIN_VALUE_MAX + 8, "%.*s%s", (int)n, b.data ? b.data : "",
 	         n < b.size ? "…" : "");
-	arena_fini(&room);
+	cf_arena_fini(&room);
 }
 
 static void add_operand(struct policy_eval *ev, struct operands *all, const char *text,
@@ -184,7 +184,7 @@ static void ref_text(struct policy_eval *ev, const struct frame *fr, const struc
 static void node_operand(struct policy_eval *ev, struct frame *fr, struct operands *all,
                          const struct node *n)
 {
-	struct arena room = { 0 };
+	struct cf_arena room = { 0 };
 	struct pv_sb b = pv_sb(&room);
 
 	if (n->kind == NODE_CONST || n->is_binding)
@@ -194,7 +194,7 @@ static void node_operand(struct policy_eval *ev, struct frame *fr, struct operan
 	if (maker && maker->kind == OP_REF)
 		ref_text(ev, fr, maker, &b);
 	add_operand(ev, all, b.data ? b.data : "", node_value(ev, fr, n));
-	arena_fini(&room);
+	cf_arena_fini(&room);
 }
 
 static void record_operands(struct policy_eval *ev, struct frame *fr, struct operands *all,
@@ -204,14 +204,14 @@ static void record_operands(struct policy_eval *ev, struct frame *fr, struct ope
 	for (uint32_t i = 0; op->kind == OP_CALL && i < op->arg_count; i++)
 		node_operand(ev, fr, all, op->args[i]);
 	if (op->kind == OP_REF && !op->is_scan) {
-		struct arena room = { 0 };
+		struct cf_arena room = { 0 };
 		struct pv_sb b = pv_sb(&room);
 		const struct pv *v = NULL;
 
 		ref_text(ev, fr, op, &b);
 		if (doc_value(ev, fr, op, &v) >= 0)
 			add_operand(ev, all, b.data ? b.data : "", v);
-		arena_fini(&room);
+		cf_arena_fini(&room);
 	}
 	if (op->kind == OP_MATCH || op->kind == OP_EVERY || op->kind == OP_TEST)
 		if (op->src)

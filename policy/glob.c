@@ -17,7 +17,7 @@ static void add_any(struct pv_sb *b, struct cf_view delimiters)
 	}
 	pv_sb_str(b, "[^");
 	for (size_t pos = 0; pos < delimiters.size;)
-		add_quoted(b, pv_rune(delimiters, &pos));
+		add_quoted(b, cf_utf8_next(delimiters, &pos));
 	pv_sb_byte(b, ']');
 }
 
@@ -31,10 +31,10 @@ static bool add_class(struct pv_sb *b, struct cf_view p, size_t *pos)
 	}
 	size_t from = *pos;
 	while (*pos < p.size && p.data[*pos] != ']') {
-		uint32_t r = pv_rune(p, pos);
+		uint32_t r = cf_utf8_next(p, pos);
 
 		if (r == '\\' && *pos < p.size)
-			r = pv_rune(p, pos);
+			r = cf_utf8_next(p, pos);
 		else if (r == '-' && *pos - 1 > from && *pos < p.size && p.data[*pos] != ']') {
 			pv_sb_byte(b, '-');
 			continue;
@@ -54,7 +54,7 @@ bool glob_to_regex(struct pv_sb *b, struct cf_view p, struct cf_view delimiters)
 
 	pv_sb_str(b, "(?s)^(?:");
 	for (size_t pos = 0; pos < p.size;) {
-		uint32_t r = pv_rune(p, &pos);
+		uint32_t r = cf_utf8_next(p, &pos);
 
 		if (r == '*') {
 			bool is_super = pos < p.size && p.data[pos] == '*';
@@ -77,7 +77,7 @@ bool glob_to_regex(struct pv_sb *b, struct cf_view p, struct cf_view delimiters)
 			pv_sb_byte(b, '|');
 		} else {
 			if (r == '\\' && pos < p.size)
-				r = pv_rune(p, &pos);
+				r = cf_utf8_next(p, &pos);
 			add_quoted(b, r);
 		}
 	}

@@ -75,7 +75,7 @@ static void sort_keys(struct rule_index *x, uint32_t from, uint32_t to, void *tm
 	memcpy(x->keys + from, out + from, (to - from) * sizeof(*x->keys));
 }
 
-void index_build(struct arena *a, struct group *g)
+void index_build(struct cf_arena *a, struct group *g)
 {
 	const struct op *probe = NULL;
 
@@ -83,11 +83,11 @@ void index_build(struct arena *a, struct group *g)
 		return;
 	for (uint32_t i = 0; !probe && i < g->clause_count; i++)
 		probe = question(g->clauses[i], NULL);
-	struct rule_index *x = ARENA_NEW(a, struct rule_index);
+	struct rule_index *x = CF_ARENA_NEW(a, struct rule_index);
 	x->probe = probe;
-	x->keys = arena_try(a, g->clause_count, sizeof(*x->keys));
-	x->others = arena_try(a, g->clause_count, sizeof(*x->others));
-	void *tmp = arena_try(a, g->clause_count, sizeof(*x->keys));
+	x->keys = cf_arena_try(a, g->clause_count, sizeof(*x->keys));
+	x->others = cf_arena_try(a, g->clause_count, sizeof(*x->others));
+	void *tmp = cf_arena_try(a, g->clause_count, sizeof(*x->keys));
 	if (!probe || !x->keys || !x->others || !tmp)
 		return;
 	for (uint32_t i = 0; i < g->clause_count; i++) {

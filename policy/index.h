@@ -25,7 +25,7 @@ struct index_cursor {
 	uint32_t key, key_end, other;
 };
 
-void index_build(struct arena *a, struct group *g);
+void index_build(struct cf_arena *a, struct group *g);
 struct index_cursor index_find(const struct rule_index *index, const struct pv *v);
 /* The next clause, or UINT32_MAX. */
 uint32_t index_next(struct index_cursor *c);

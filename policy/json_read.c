@@ -7,7 +7,7 @@
 #include "policy/value.h"
 
 struct reader {
-	struct arena *arena;
+	struct cf_arena *arena;
 	struct cf_view in;
 	size_t pos;
 	unsigned depth;
@@ -232,7 +232,7 @@ static const struct pv *read_value(struct reader *r)
 	}
 }
 
-int pv_json_read(struct arena *a, struct cf_view text, const struct pv_json_options *opt,
+int pv_json_read(struct cf_arena *a, struct cf_view text, const struct pv_json_options *opt,
                  const struct pv **ret, struct cf_err *err)
 {
 	struct reader r = { .arena = a,

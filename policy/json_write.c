@@ -30,7 +30,7 @@ static void write_string(struct pv_sb *b, struct cf_view v, bool is_html_safe)
 	pv_sb_byte(b, '"');
 	while (pos < v.size && !b->is_bad) {
 		size_t at = pos;
-		uint32_t r = pv_rune(v, &pos);
+		uint32_t r = cf_utf8_next(v, &pos);
 		bool is_broken = r == 0xfffd && pos - at != 3;
 
 		if (!needs_escape(r, is_html_safe) && !is_broken)

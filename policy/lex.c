@@ -6,7 +6,7 @@
 #define LEX_TEMPLATE_DEPTH 32u /* templates in expressions of templates */
 
 struct lexer {
-	struct arena *arena;
+	struct cf_arena *arena;
 	struct cf_view in;
 	size_t pos;
 	struct loc loc;
@@ -104,7 +104,7 @@ static int lex_number(struct lexer *x, struct token *t)
 	t->kind = TOK_NUMBER;
 	t->text = cf_view_sub(x->in, from, x->pos - from);
 	if (t->text.data[0] == '.') { /* .5 stands for 0.5 */
-		char *copy = arena_alloc(x->arena, t->text.size + 2);
+		char *copy = cf_arena_alloc(x->arena, t->text.size + 2);
 
 		copy[0] = '0';
 		memcpy(copy + 1, t->text.data, t->text.size);
@@ -343,7 +343,7 @@ static int check_text(struct lexer *x)
 	return 0;
 }
 
-int lex(struct arena *a, struct cf_view text, struct loc start, struct token_list *ret,
+int lex(struct cf_arena *a, struct cf_view text, struct loc start, struct token_list *ret,
         struct loc *ret_loc, struct cf_err *err)
 {
 	struct lexer x = { .arena = a,
@@ -362,7 +362,7 @@ int lex(struct arena *a, struct cf_view text, struct loc start, struct token_lis
 	*ret = (struct token_list){ 0 };
 	for (;;) {
 		if (ret->count == POLICY_TOKENS_MAX ||
-		    !arena_grow(a, &ret->items, &ret->cap, ret->count + 1))
+		    !cf_arena_grow(a, &ret->items, &ret->cap, ret->count + 1))
 			return cf_fail(err, CF_RESOURCE_EXHAUSTED, "policy has too many tokens");
 		struct token *t = &ret->items[ret->count++];
 		*t = (struct token){ .kind = TOK_EOF };

@@ -4,7 +4,7 @@
  * Lexer: Rego text to tokens. White space is dropped, but each token knows whether a space or a
  * newline stood in front of it, since both mean something to the grammar.
  */
-#include "policy/arena.h"
+#include "base/arena.h"
 
 #define POLICY_TEXT_MAX   (16u << 20) /* bytes of one module */
 #define POLICY_LINE_MAX   (1u << 20)  /* bytes of one line */
@@ -68,7 +68,7 @@ struct token_list {
  * @start: place of the text's first byte (templates are lexed a second time, from their middle)
  * Return: 0; -CF_INVALID_ARGUMENT with *ret_loc and a bare message; -CF_RESOURCE_EXHAUSTED.
  */
-cf_must_use int lex(struct arena *a, struct cf_view text, struct loc start, struct token_list *ret,
-                    struct loc *ret_loc, struct cf_err *err);
+cf_must_use int lex(struct cf_arena *a, struct cf_view text, struct loc start,
+                    struct token_list *ret, struct loc *ret_loc, struct cf_err *err);
 /* Bytes up to the brace that closes the expression at @text's start; SIZE_MAX: none does. */
 size_t lex_template_expr(struct cf_view text);

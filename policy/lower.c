@@ -131,7 +131,7 @@ static struct node *declare_pattern(struct lower *l, const struct term *t, enum 
 	case TERM_ARRAY:
 	case TERM_OBJECT:
 		n = node_new(l, t->kind == TERM_ARRAY ? NODE_ARRAY : NODE_OBJECT);
-		n->kids = arena_try(l->c->arena, t->arg_count + 1, sizeof(*n->kids));
+		n->kids = cf_arena_try(l->c->arena, t->arg_count + 1, sizeof(*n->kids));
 		for (uint32_t i = 0; n->kids && i < t->arg_count; i++) {
 			bool is_key = t->kind == TERM_OBJECT && i % 2 == 0;
 
@@ -194,7 +194,7 @@ static bool lower_some_in(struct lower *l, const struct lit *lit, struct op_grou
 		op = lower_op(l, OP_REF, lit->loc);
 		op->base = BASE_NODE;
 		op->src = operand_node(l, &xs);
-		op->args = arena_alloc(l->c->arena, sizeof(*op->args));
+		op->args = cf_arena_alloc(l->c->arena, sizeof(*op->args));
 		if (!op->src)
 			return false;
 	}
@@ -202,7 +202,7 @@ static bool lower_some_in(struct lower *l, const struct lit *lit, struct op_grou
 		return false;
 	struct node *key = lit->key ? declare_pattern(l, lit->key, SEEN_DECLARED) : node_temp(l);
 	struct node *val = declare_pattern(l, lit->a, SEEN_DECLARED);
-	struct node **args = arena_alloc(l->c->arena, (op->arg_count + 1) * sizeof(*args));
+	struct node **args = cf_arena_alloc(l->c->arena, (op->arg_count + 1) * sizeof(*args));
 	if (!key || !val)
 		return false;
 	memcpy(args, op->args, op->arg_count * sizeof(*args));
@@ -339,7 +339,7 @@ bool lower_positive(struct lower *l, const struct lit *lit, struct op_group *mai
 
 static const struct pv **constant_path(struct lower *l, const struct operand *o)
 {
-	const struct pv **path = arena_alloc(l->c->arena, (o->path_count + 1) * sizeof(*path));
+	const struct pv **path = cf_arena_alloc(l->c->arena, (o->path_count + 1) * sizeof(*path));
 
 	for (uint32_t i = 0; i < o->path_count; i++)
 		path[i] = o->path[i]->value;
@@ -430,7 +430,7 @@ static bool lower_with(struct lower *l, const struct lit *lit)
 	struct lit inner = *lit;
 
 	l->out = g;
-	op->mods = arena_alloc(l->c->arena, lit->with_count * sizeof(*op->mods));
+	op->mods = cf_arena_alloc(l->c->arena, lit->with_count * sizeof(*op->mods));
 	for (uint32_t i = 0; i < lit->with_count; i++)
 		if (!lower_mod(l, &lit->withs[i], &op->mods[op->mod_count++]))
 			return false;
@@ -466,7 +466,7 @@ static void capture(struct lower *l, const struct lit *lit, struct op_group *g)
 	} else {
 		n = node_const(l, &pv_true);
 	}
-	if (arena_grow(l->c->arena, &l->captured, &l->captured_cap, l->captured_count + 1))
+	if (cf_arena_grow(l->c->arena, &l->captured, &l->captured_cap, l->captured_count + 1))
 		l->captured[l->captured_count++] = n;
 }
 

@@ -64,7 +64,7 @@ bool callee_find(struct lower *l, const struct term *fn, struct callee *ret)
 	const struct tree *t = rule_named(l, fn);
 
 	term_path_name(fn, name, sizeof(name));
-	*ret = (struct callee){ .name = arena_copy(l->c->arena, cf_view_str(name)) };
+	*ret = (struct callee){ .name = cf_arena_copy(l->c->arena, cf_view_str(name)) };
 	if (t && t->group && t->group->is_function) {
 		ret->group = t->group;
 		return true;
@@ -152,7 +152,7 @@ struct op *lower_call(struct lower *l, const struct term *t)
 	const struct term *list = lower_expanded_args(l, t);
 	if (!list)
 		return NULL;
-	op->args = arena_try(l->c->arena, t->arg_count + 1, sizeof(*op->args));
+	op->args = cf_arena_try(l->c->arena, t->arg_count + 1, sizeof(*op->args));
 	for (uint32_t i = 0; op->args && i < t->arg_count; i++) {
 		op->args[i] = lower_term(l, list->args[i]);
 		if (!op->args[i])

@@ -68,7 +68,7 @@ static bool lower_head(struct lower *l, const struct pending *p, const struct ru
 	bool ok = true;
 
 	l->out = g;
-	cl->suffix = arena_alloc(l->c->arena, (steps + 1) * sizeof(*cl->suffix));
+	cl->suffix = cf_arena_alloc(l->c->arena, (steps + 1) * sizeof(*cl->suffix));
 	for (uint32_t i = p->prefix; i < steps; i++) {
 		cl->suffix[cl->suffix_count] = lower_term(l, r->ref->args[i]);
 		ok = cl->suffix[cl->suffix_count++] && ok;
@@ -110,7 +110,7 @@ static bool check_head(struct lower *l, const struct rule *r, const struct claus
 
 static struct clause *clause_new(struct lower *l, const struct pending *p, const struct rule *r)
 {
-	struct clause *cl = ARENA_NEW(l->c->arena, struct clause);
+	struct clause *cl = CF_ARENA_NEW(l->c->arena, struct clause);
 
 	cl->group = p->group;
 	cl->module = l->module;
@@ -178,7 +178,7 @@ bool lower_rule(struct compiler *c, const struct pending *p)
 		g->fallback = first;
 		return true;
 	}
-	if (arena_grow(c->arena, &g->clauses, &g->clause_cap, g->clause_count + 1))
+	if (cf_arena_grow(c->arena, &g->clauses, &g->clause_cap, g->clause_count + 1))
 		g->clauses[g->clause_count++] = first;
 	return !c->arena->is_over;
 }
@@ -189,7 +189,7 @@ struct clause *lower_query(struct compiler *c, const struct module *m, const str
 	struct op_list list = { 0 };
 
 	*l = (struct lower){ .c = c, .module = m, .list = &list, .captures = captures };
-	struct clause *cl = ARENA_NEW(c->arena, struct clause);
+	struct clause *cl = CF_ARENA_NEW(c->arena, struct clause);
 	cl->module = m;
 	scope_push(l);
 	scope_collect_body(l, b);

@@ -9,7 +9,7 @@
 
 struct op *lower_op(struct lower *l, enum op_kind kind, struct loc loc)
 {
-	struct op *op = ARENA_NEW(l->c->arena, struct op);
+	struct op *op = CF_ARENA_NEW(l->c->arena, struct op);
 
 	op->kind = (uint8_t)kind;
 	op->loc = loc;
@@ -22,13 +22,13 @@ struct op *lower_op(struct lower *l, enum op_kind kind, struct loc loc)
 
 void lower_emit(struct lower *l, struct op_group *g, struct op *op)
 {
-	if (op && arena_grow(l->c->arena, &g->ops, &g->cap, g->count + 1))
+	if (op && cf_arena_grow(l->c->arena, &g->ops, &g->cap, g->count + 1))
 		g->ops[g->count++] = op;
 }
 
 struct node *node_new(struct lower *l, enum node_kind kind)
 {
-	struct node *n = ARENA_NEW(l->c->arena, struct node);
+	struct node *n = CF_ARENA_NEW(l->c->arena, struct node);
 
 	n->kind = (uint8_t)kind;
 	return n;
@@ -59,10 +59,10 @@ struct node *node_temp(struct lower *l)
 
 struct closure *closure_open(struct lower *l, struct op *op, struct closure_state *st)
 {
-	struct closure *k = ARENA_NEW(l->c->arena, struct closure);
+	struct closure *k = CF_ARENA_NEW(l->c->arena, struct closure);
 
 	*st = (struct closure_state){ .list = l->list, .out = l->out, .first_slot = l->slot_count };
-	struct block **grown = arena_alloc(l->c->arena, (op->block_count + 1) * sizeof(*grown));
+	struct block **grown = cf_arena_alloc(l->c->arena, (op->block_count + 1) * sizeof(*grown));
 	if (op->block_count)
 		memcpy(grown, op->blocks, op->block_count * sizeof(*grown));
 	grown[op->block_count++] = &k->block;
@@ -78,7 +78,7 @@ static void add_free(struct lower *l, struct op *op, uint32_t slot)
 		if (op->frees[i] == slot)
 			return;
 	uint32_t cap = op->free_count;
-	if (arena_grow(l->c->arena, &op->frees, &cap, op->free_count + 1))
+	if (cf_arena_grow(l->c->arena, &op->frees, &cap, op->free_count + 1))
 		op->frees[op->free_count++] = slot;
 }
 
@@ -128,7 +128,7 @@ void closure_close(struct lower *l, struct op *op, struct closure *k,
 
 struct op_group *group_new(struct lower *l, struct loc loc)
 {
-	struct op_group *g = ARENA_NEW(l->c->arena, struct op_group);
+	struct op_group *g = CF_ARENA_NEW(l->c->arena, struct op_group);
 
 	g->loc = loc;
 	return g;
@@ -137,7 +137,7 @@ struct op_group *group_new(struct lower *l, struct loc loc)
 void group_done(struct lower *l, struct op_group *g)
 {
 	if (g->count &&
-	    arena_grow(l->c->arena, &l->list->groups, &l->list->cap, l->list->count + 1))
+	    cf_arena_grow(l->c->arena, &l->list->groups, &l->list->cap, l->list->count + 1))
 		l->list->groups[l->list->count++] = g;
 }
 
@@ -199,7 +199,7 @@ static struct node *lower_template(struct lower *l, const struct term *t)
 	struct op *op = lower_op(l, OP_TEMPLATE, t->loc);
 	const struct pv *text = NULL;
 
-	op->texts = arena_alloc(l->c->arena, (t->arg_count + 1) * sizeof(*op->texts));
+	op->texts = cf_arena_alloc(l->c->arena, (t->arg_count + 1) * sizeof(*op->texts));
 	for (uint32_t i = 0; i < t->arg_count; i++) {
 		const struct term *part = t->args[i];
 
@@ -224,24 +224,24 @@ static struct node *lower_template(struct lower *l, const struct term *t)
 static bool global_path(struct lower *l, const struct term *head, struct operand *o, uint32_t room)
 {
 	const struct import *imp = name_import(l, head->name);
-	struct arena *a = l->c->arena;
+	struct cf_arena *a = l->c->arena;
 
 	if (cf_view_eq_str(head->name, "input") || cf_view_eq_str(head->name, "data")) {
 		o->base = cf_view_eq_str(head->name, "input") ? BASE_INPUT : BASE_DATA;
-		o->path = arena_alloc(a, (room + 1) * sizeof(*o->path));
+		o->path = cf_arena_alloc(a, (room + 1) * sizeof(*o->path));
 		return true;
 	}
 	if (name_is_rule(l, head->name)) {
 		o->base = BASE_DATA;
-		o->path = arena_alloc(a, (l->module->path_count + room + 2) * sizeof(*o->path));
+		o->path = cf_arena_alloc(a, (l->module->path_count + room + 2) * sizeof(*o->path));
 		for (uint32_t i = 0; i < l->module->path_count; i++) {
-			struct term *t = ARENA_NEW(a, struct term);
+			struct term *t = CF_ARENA_NEW(a, struct term);
 
 			t->kind = TERM_CONST;
 			t->value = l->module->path[i];
 			o->path[o->path_count++] = t;
 		}
-		struct term *t = ARENA_NEW(a, struct term);
+		struct term *t = CF_ARENA_NEW(a, struct term);
 		t->kind = TERM_CONST;
 		t->value = pv_str_static(a, head->name);
 		o->path[o->path_count++] = t;
@@ -250,7 +250,7 @@ static bool global_path(struct lower *l, const struct term *head, struct operand
 	const struct term *root = imp->path->kind == TERM_REF ? imp->path->head : imp->path;
 	uint32_t n = imp->path->kind == TERM_REF ? imp->path->arg_count : 0;
 	o->base = cf_view_eq_str(root->name, "input") ? BASE_INPUT : BASE_DATA;
-	o->path = arena_alloc(a, (n + room + 1) * sizeof(*o->path));
+	o->path = cf_arena_alloc(a, (n + room + 1) * sizeof(*o->path));
 	for (uint32_t i = 0; i < n; i++)
 		o->path[o->path_count++] = imp->path->args[i];
 	return true;
@@ -288,7 +288,7 @@ static bool operand_ref_term(struct lower *l, const struct term *t, struct opera
 		o->base = BASE_NODE;
 		o->head = o->node;
 		o->node = NULL;
-		o->path = arena_alloc(l->c->arena, (t->arg_count + 1) * sizeof(*o->path));
+		o->path = cf_arena_alloc(l->c->arena, (t->arg_count + 1) * sizeof(*o->path));
 	}
 	o->is_ref = true;
 	for (uint32_t i = 0; i < t->arg_count; i++) {
@@ -306,7 +306,7 @@ static const struct term *wrap_node(struct lower *l, struct node *n, const struc
 {
 	if (!n)
 		return NULL;
-	struct term *t = ARENA_NEW(l->c->arena, struct term);
+	struct term *t = CF_ARENA_NEW(l->c->arena, struct term);
 	t->kind = TERM_LOWERED;
 	t->loc = origin->loc;
 	t->lowered = n;
@@ -315,16 +315,16 @@ static const struct term *wrap_node(struct lower *l, struct node *n, const struc
 
 const struct term *lower_expanded_args(struct lower *l, const struct term *t)
 {
-	struct term *copy = ARENA_NEW(l->c->arena, struct term);
+	struct term *copy = CF_ARENA_NEW(l->c->arena, struct term);
 
 	*copy = *t;
-	copy->args = arena_try(l->c->arena, t->arg_count + 1, sizeof(*copy->args));
+	copy->args = cf_arena_try(l->c->arena, t->arg_count + 1, sizeof(*copy->args));
 	for (uint32_t i = 0; copy->args && i < t->arg_count; i++) {
 		const struct term *x = expanded(l, t->args[i]);
 
 		if (!x)
 			return NULL;
-		copy->args[i] = ARENA_NEW(l->c->arena, struct term);
+		copy->args[i] = CF_ARENA_NEW(l->c->arena, struct term);
 		*copy->args[i] = *x;
 	}
 	if (t->kind == TERM_REF && t->head->kind != TERM_VAR) {
@@ -332,7 +332,7 @@ const struct term *lower_expanded_args(struct lower *l, const struct term *t)
 
 		if (!head)
 			return NULL;
-		copy->head = ARENA_NEW(l->c->arena, struct term);
+		copy->head = CF_ARENA_NEW(l->c->arena, struct term);
 		*copy->head = *head;
 	}
 	return copy->args ? copy : NULL;
@@ -439,7 +439,7 @@ static struct node *lower_composite(struct lower *l, const struct term *t)
 	                             : t->kind == TERM_OBJECT ? NODE_OBJECT
 	                                                      : NODE_SET);
 
-	n->kids = arena_try(l->c->arena, t->arg_count + 1, sizeof(*n->kids));
+	n->kids = cf_arena_try(l->c->arena, t->arg_count + 1, sizeof(*n->kids));
 	if (!n->kids)
 		return NULL;
 	for (uint32_t i = 0; i < t->arg_count; i++) {
@@ -471,7 +471,7 @@ struct op *operand_ref(struct lower *l, struct operand *o)
 
 	op->base = o->base;
 	op->src = o->head;
-	op->args = arena_try(l->c->arena, o->path_count + 1, sizeof(*op->args));
+	op->args = cf_arena_try(l->c->arena, o->path_count + 1, sizeof(*op->args));
 	if (!op->args)
 		return NULL;
 	for (uint32_t i = 0; i < o->path_count; i++) {

@@ -100,7 +100,7 @@ static void strip_digits(struct pv_num *n, char *digits, size_t count)
 	}
 }
 
-const struct pv *number_parse(struct arena *a, struct cf_view t)
+const struct pv *number_parse(struct cf_arena *a, struct cf_view t)
 {
 	struct number_text nt = { 0 };
 	int64_t small;
@@ -109,28 +109,28 @@ const struct pv *number_parse(struct arena *a, struct cf_view t)
 		return NULL;
 	if (as_small(t, &nt, &small))
 		return pv_int(a, small);
-	char *digits = arena_alloc(a, nt.int_count + nt.frac_count + 1);
+	char *digits = cf_arena_alloc(a, nt.int_count + nt.frac_count + 1);
 	memcpy(digits, t.data + nt.int_at, nt.int_count);
 	if (nt.frac_count)
 		memcpy(digits + nt.int_count, t.data + nt.frac_at, nt.frac_count);
-	struct pv_num *n = ARENA_NEW(a, struct pv_num);
+	struct pv_num *n = CF_ARENA_NEW(a, struct pv_num);
 	n->is_neg = nt.is_neg;
 	n->exp = (int32_t)((int64_t)nt.int_count + nt.exp);
 	strip_digits(n, digits, nt.int_count + nt.frac_count);
 	n->text_len = (uint32_t)t.size;
-	n->text = arena_copy(a, t);
+	n->text = cf_arena_copy(a, t);
 	if (!n->text)
 		return NULL;
 	/* An integer of 19 digits whose text is plain may still be an int64. */
 	struct pv v = { .type = PV_NUM, .is_text = true, .num = n };
 	if (!nt.frac_at && nt.int_at + nt.int_count == t.size && number_to_i64(&v, &small) && small)
 		return pv_int(a, small);
-	struct pv *ret = ARENA_NEW(a, struct pv);
+	struct pv *ret = CF_ARENA_NEW(a, struct pv);
 	*ret = (struct pv){ .type = PV_NUM, .is_text = true, .weight = 1, .num = n };
 	return ret;
 }
 
-const struct pv *number_copy(struct arena *a, const struct pv *v)
+const struct pv *number_copy(struct cf_arena *a, const struct pv *v)
 {
 	return v->is_text ? number_parse(a, cf_view(v->num->text, v->num->text_len))
 	                  : pv_int(a, v->i);
@@ -222,7 +222,7 @@ bool number_to_i64(const struct pv *v, int64_t *ret)
 	return v->num->exp <= 19 && number_to_big(v, &b) && big_to_i64(&b, ret);
 }
 
-const struct pv *number_from_big(struct arena *a, struct big *b)
+const struct pv *number_from_big(struct cf_arena *a, struct big *b)
 {
 	char text[POLICY_BIGINT_BITS / 3 + 16];
 	size_t at = sizeof(text);
@@ -249,7 +249,7 @@ double number_to_double(const struct pv *v)
 	return v->is_text ? strtod(v->num->text, NULL) : (double)v->i;
 }
 
-const struct pv *number_abs(struct arena *a, const struct pv *x)
+const struct pv *number_abs(struct cf_arena *a, const struct pv *x)
 {
 	struct fp f;
 
@@ -270,7 +270,7 @@ const struct pv *number_abs(struct arena *a, const struct pv *x)
 }
 
 /* The digits before the point, plus one when @how asks for it. */
-const struct pv *number_round(struct arena *a, enum number_round how, const struct pv *x)
+const struct pv *number_round(struct cf_arena *a, enum number_round how, const struct pv *x)
 {
 	struct big b, one;
 

@@ -22,8 +22,8 @@ struct fp {
 /*
  * JSON number syntax, whole text. NULL when it is malformed or beyond the limits (no arena error).
  */
-const struct pv *number_parse(struct arena *a, struct cf_view text);
-const struct pv *number_copy(struct arena *a, const struct pv *v);
+const struct pv *number_parse(struct cf_arena *a, struct cf_view text);
+const struct pv *number_copy(struct cf_arena *a, const struct pv *v);
 int number_cmp(const struct pv *a, const struct pv *b);
 bool number_is_int(const struct pv *v); /* by value: 1.0 is one */
 bool number_to_i64(const struct pv *v, int64_t *ret);
@@ -33,10 +33,10 @@ void number_write(struct pv_sb *b, const struct pv *v);
 /* false: the number is no integer or too big for a big. */
 bool number_to_big(const struct pv *v, struct big *ret);
 /* NULL: over POLICY_BIGINT_BITS. */
-const struct pv *number_from_big(struct arena *a, struct big *b);
+const struct pv *number_from_big(struct cf_arena *a, struct big *b);
 
-bool number_to_fp(const struct pv *v, struct fp *ret);         /* false: exponent out of reach */
-const struct pv *number_from_fp(struct arena *a, struct fp f); /* NULL: out of reach */
+bool number_to_fp(const struct pv *v, struct fp *ret);            /* false: exponent out of reach */
+const struct pv *number_from_fp(struct cf_arena *a, struct fp f); /* NULL: out of reach */
 
 enum number_op { NUMBER_ADD, NUMBER_SUB, NUMBER_MUL, NUMBER_DIV, NUMBER_REM };
 enum number_fault {
@@ -46,8 +46,8 @@ enum number_fault {
 	NUMBER_REM_FLOAT,
 	NUMBER_TOO_BIG, /* a limit: aborts the evaluation */
 };
-const struct pv *number_arith(struct arena *a, enum number_op op, const struct pv *x,
+const struct pv *number_arith(struct cf_arena *a, enum number_op op, const struct pv *x,
                               const struct pv *y, enum number_fault *fault);
 enum number_round { NUMBER_ROUND, NUMBER_CEIL, NUMBER_FLOOR };
-const struct pv *number_round(struct arena *a, enum number_round how, const struct pv *x);
-const struct pv *number_abs(struct arena *a, const struct pv *x);
+const struct pv *number_round(struct cf_arena *a, enum number_round how, const struct pv *x);
+const struct pv *number_abs(struct cf_arena *a, const struct pv *x);

@@ -231,7 +231,7 @@ static bool fp_is_int(struct fp f)
 	return f.exp >= 0 || (f.exp > -64 && !(f.mant & ((1ull << -f.exp) - 1)));
 }
 
-static const struct pv *int_from_fp(struct arena *a, struct fp f)
+static const struct pv *int_from_fp(struct cf_arena *a, struct fp f)
 {
 	struct big b;
 
@@ -244,7 +244,7 @@ static const struct pv *int_from_fp(struct arena *a, struct fp f)
 	return number_from_big(a, &b);
 }
 
-const struct pv *number_from_fp(struct arena *a, struct fp f)
+const struct pv *number_from_fp(struct cf_arena *a, struct fp f)
 {
 	char digits[40], text[96];
 	int32_t exp10 = 0;
@@ -279,7 +279,7 @@ const struct pv *number_from_fp(struct arena *a, struct fp f)
 
 /* ---- arithmetic on values ---- */
 
-static const struct pv *small_arith(struct arena *a, enum number_op op, int64_t x, int64_t y)
+static const struct pv *small_arith(struct cf_arena *a, enum number_op op, int64_t x, int64_t y)
 {
 	int64_t r;
 
@@ -298,7 +298,7 @@ static const struct pv *small_arith(struct arena *a, enum number_op op, int64_t 
 	return NULL;
 }
 
-static const struct pv *big_arith(struct arena *a, enum number_op op, const struct big *x,
+static const struct pv *big_arith(struct cf_arena *a, enum number_op op, const struct big *x,
                                   const struct big *y, bool *ret_inexact)
 {
 	struct big r, rem;
@@ -321,7 +321,7 @@ static const struct pv *big_arith(struct arena *a, enum number_op op, const stru
 	return number_from_big(a, op == NUMBER_REM ? &rem : &r);
 }
 
-static const struct pv *fp_arith(struct arena *a, enum number_op op, const struct pv *x,
+static const struct pv *fp_arith(struct cf_arena *a, enum number_op op, const struct pv *x,
                                  const struct pv *y)
 {
 	struct fp f, g;
@@ -342,7 +342,7 @@ static bool is_zero(const struct pv *v)
 	return v->is_text ? !v->num->digit_count : v->i == 0;
 }
 
-const struct pv *number_arith(struct arena *a, enum number_op op, const struct pv *x,
+const struct pv *number_arith(struct cf_arena *a, enum number_op op, const struct pv *x,
                               const struct pv *y, enum number_fault *fault)
 {
 	const struct pv *r = NULL;

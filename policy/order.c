@@ -10,7 +10,7 @@ struct bitset bitset_new(struct lower *l)
 {
 	struct bitset b = { .count = l->slot_count / 64 + 1 };
 
-	b.words = arena_alloc(l->c->arena, b.count * sizeof(uint64_t));
+	b.words = cf_arena_alloc(l->c->arena, b.count * sizeof(uint64_t));
 	return b;
 }
 
@@ -146,7 +146,7 @@ static bool try_op(struct lower *l, const struct op *op, struct bitset *bound)
 
 static void append(struct lower *l, struct block *block, struct op *op)
 {
-	if (arena_grow(l->c->arena, &block->ops, &block->cap, block->count + 1)) {
+	if (cf_arena_grow(l->c->arena, &block->ops, &block->cap, block->count + 1)) {
 		op->index = block->count;
 		block->ops[block->count++] = op;
 	}
@@ -205,7 +205,7 @@ static void settle_op(struct lower *l, struct op *op, struct bitset *bound, stru
 	append(l, block, op);
 	if (op->kind == OP_WITH) {
 		schedule(l, closure_list(op, 0), bound, block);
-		struct op *end = ARENA_NEW(l->c->arena, struct op);
+		struct op *end = CF_ARENA_NEW(l->c->arena, struct op);
 		end->kind = OP_WITH_END;
 		end->loc = op->loc;
 		append(l, block, end);
@@ -222,8 +222,8 @@ static bool place_group(struct lower *l, const struct op_group *g, struct bitset
                         struct block *block)
 {
 	struct bitset sim = bitset_new(l);
-	struct op **order = arena_try(l->c->arena, g->count + 1, sizeof(*order));
-	bool *done = arena_try(l->c->arena, g->count + 1, 1);
+	struct op **order = cf_arena_try(l->c->arena, g->count + 1, sizeof(*order));
+	bool *done = cf_arena_try(l->c->arena, g->count + 1, 1);
 	uint32_t n = 0;
 	bool moved = true;
 
@@ -254,13 +254,13 @@ static bool place_group(struct lower *l, const struct op_group *g, struct bitset
 static bool try_group(struct lower *l, const struct op_group *g, struct bitset *bound,
                       struct block *block)
 {
-	struct arena_mark mark = arena_mark(l->c->arena);
+	struct cf_arena_mark mark = cf_arena_mark(l->c->arena);
 	bool ok = false;
 
 	if (are_bound(g->needs, g->need_count, bound))
 		ok = place_group(l, g, bound, block);
 	if (!ok || !block)
-		arena_release(l->c->arena, mark);
+		cf_arena_release(l->c->arena, mark);
 	return ok;
 }
 
@@ -291,7 +291,7 @@ static bool schedule_groups(struct lower *l, const struct op_list *list, struct 
 static bool schedule(struct lower *l, const struct op_list *list, struct bitset *bound,
                      struct block *block)
 {
-	bool *done = arena_try(l->c->arena, list->count + 1, 1);
+	bool *done = cf_arena_try(l->c->arena, list->count + 1, 1);
 
 	return done && schedule_groups(l, list, bound, block, done);
 }
@@ -367,7 +367,7 @@ static void report(struct lower *l, const struct op_list *list, const bool *done
 bool order_block(struct lower *l, const struct op_list *list, struct block *block,
                  struct bitset *bound)
 {
-	bool *done = arena_try(l->c->arena, list->count + 1, 1);
+	bool *done = cf_arena_try(l->c->arena, list->count + 1, 1);
 
 	if (!done)
 		return false;

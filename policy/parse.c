@@ -94,7 +94,7 @@ bool parser_is_reserved(const struct parser *p, struct cf_view word)
 
 struct term *parser_term_new(struct parser *p, enum term_kind kind)
 {
-	struct term *t = ARENA_NEW(p->arena, struct term);
+	struct term *t = CF_ARENA_NEW(p->arena, struct term);
 
 	t->kind = (uint8_t)kind;
 	t->loc = parser_tok(p)->loc;
@@ -140,7 +140,7 @@ static bool parse_package(struct parser *p)
 	if (!t)
 		return false;
 	uint32_t rest = t->kind == TERM_REF ? t->arg_count : 0;
-	m->path = arena_alloc(p->arena, (rest + 1) * sizeof(*m->path));
+	m->path = cf_arena_alloc(p->arena, (rest + 1) * sizeof(*m->path));
 	const struct term *head = t->kind == TERM_REF ? t->head : t;
 	m->path[m->path_count++] = pv_str_static(p->arena, head->name);
 	for (uint32_t i = 0; i < rest; i++)
@@ -205,7 +205,7 @@ static bool add_import(struct parser *p, struct term *path, struct cf_view alias
 {
 	struct module *m = p->module;
 
-	if (!arena_grow(p->arena, &m->imports, &m->import_cap, m->import_count + 1))
+	if (!cf_arena_grow(p->arena, &m->imports, &m->import_cap, m->import_count + 1))
 		return false;
 	m->imports[m->import_count++] =
 		(struct import){ .loc = path->loc, .path = path, .alias = alias };
@@ -249,7 +249,7 @@ static bool parse_import(struct parser *p)
 
 static struct rule *rule_new(struct parser *p)
 {
-	struct rule *r = ARENA_NEW(p->arena, struct rule);
+	struct rule *r = CF_ARENA_NEW(p->arena, struct rule);
 
 	r->loc = parser_tok(p)->loc;
 	r->span.at = parser_tok(p)->at;
@@ -265,7 +265,7 @@ static bool parse_args(struct parser *p, struct rule *r)
 	while (!parser_is(p, TOK_RPAREN)) {
 		struct term *t = parse_expr_in_list(p);
 
-		if (!t || !arena_grow(p->arena, &r->args, &cap, r->arg_count + 1))
+		if (!t || !cf_arena_grow(p->arena, &r->args, &cap, r->arg_count + 1))
 			return false;
 		r->args[r->arg_count++] = t;
 		if (!parser_take(p, TOK_COMMA))
@@ -326,9 +326,9 @@ static struct body *parse_rule_body(struct parser *p, bool after_if)
 		struct lit *l = parse_literal(p);
 
 		if (l && !is_brace_only(l)) {
-			struct body *b = ARENA_NEW(p->arena, struct body);
+			struct body *b = CF_ARENA_NEW(p->arena, struct body);
 
-			if (arena_grow(p->arena, &b->lits, &b->cap, 1))
+			if (cf_arena_grow(p->arena, &b->lits, &b->cap, 1))
 				b->lits[b->count++] = l;
 			return b;
 		}
@@ -398,7 +398,7 @@ static bool add_rule(struct parser *p, struct rule *r)
 	struct module *m = p->module;
 
 	parser_span_end(p, &r->span);
-	if (!arena_grow(p->arena, &m->rules, &m->rule_cap, m->rule_count + 1))
+	if (!cf_arena_grow(p->arena, &m->rules, &m->rule_cap, m->rule_count + 1))
 		return false;
 	m->rules[m->rule_count++] = r;
 	return true;
@@ -437,7 +437,7 @@ static bool settle_kind(struct parser *p, struct rule *r, bool has_if, bool has_
 static bool parse_chain(struct parser *p, struct rule *r)
 {
 	while (parser_is(p, TOK_LBRACE)) {
-		struct rule *next = ARENA_NEW(p->arena, struct rule);
+		struct rule *next = CF_ARENA_NEW(p->arena, struct rule);
 
 		*next = *r;
 		next->loc = parser_tok(p)->loc;
@@ -550,7 +550,7 @@ static bool parse_statements(struct parser *p)
 	return true;
 }
 
-static int parser_start(struct parser *p, struct arena *a, struct module *m,
+static int parser_start(struct parser *p, struct cf_arena *a, struct module *m,
                         struct parse_fault *fault, struct cf_err *err)
 {
 	struct token_list toks;
@@ -578,7 +578,8 @@ static int parser_end(struct parser *p, bool ok)
 	return p->failed;
 }
 
-int parse_module(struct arena *a, struct module *m, struct parse_fault *fault, struct cf_err *err)
+int parse_module(struct cf_arena *a, struct module *m, struct parse_fault *fault,
+                 struct cf_err *err)
 {
 	struct parser p;
 	int r = parser_start(&p, a, m, fault, err);
@@ -588,7 +589,7 @@ int parse_module(struct arena *a, struct module *m, struct parse_fault *fault, s
 	return parser_end(&p, parse_package(&p) && parse_statements(&p));
 }
 
-int parse_query(struct arena *a, const struct module *m, struct body **ret,
+int parse_query(struct cf_arena *a, const struct module *m, struct body **ret,
                 struct parse_fault *fault, struct cf_err *err)
 {
 	struct parser p;

@@ -12,8 +12,8 @@ struct parse_fault {
 };
 
 /* @m: .file, .index, .text and .syntax are set by the caller. */
-cf_must_use int parse_module(struct arena *a, struct module *m, struct parse_fault *fault,
+cf_must_use int parse_module(struct cf_arena *a, struct module *m, struct parse_fault *fault,
                              struct cf_err *err);
 /* A query: literals up to the end of the text. @m lends syntax and future keywords. */
-cf_must_use int parse_query(struct arena *a, const struct module *m, struct body **ret,
+cf_must_use int parse_query(struct cf_arena *a, const struct module *m, struct body **ret,
                             struct parse_fault *fault, struct cf_err *err);

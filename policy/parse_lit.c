@@ -4,7 +4,7 @@
 
 static struct lit *lit_new(struct parser *p, enum lit_kind kind)
 {
-	struct lit *l = ARENA_NEW(p->arena, struct lit);
+	struct lit *l = CF_ARENA_NEW(p->arena, struct lit);
 
 	l->kind = (uint8_t)kind;
 	l->loc = parser_tok(p)->loc;
@@ -18,7 +18,7 @@ static bool add_var(struct parser *p, struct lit *l, struct term *t, uint32_t *c
 		parser_bad(p, "expected a variable after some");
 		return false;
 	}
-	if (arena_grow(p->arena, &l->vars, cap, l->var_count + 1))
+	if (cf_arena_grow(p->arena, &l->vars, cap, l->var_count + 1))
 		l->vars[l->var_count++] = t;
 	return true;
 }
@@ -133,7 +133,7 @@ static bool parse_withs(struct parser *p, struct lit *l)
 		w.value = parse_expr(p);
 		if (!w.value)
 			return false;
-		if (arena_grow(p->arena, &l->withs, &cap, l->with_count + 1))
+		if (cf_arena_grow(p->arena, &l->withs, &cap, l->with_count + 1))
 			l->withs[l->with_count++] = w;
 	}
 	return true;
@@ -192,9 +192,9 @@ static struct lit *parse_single(struct parser *p)
 
 static struct body *body_of(struct parser *p, struct lit *l)
 {
-	struct body *b = ARENA_NEW(p->arena, struct body);
+	struct body *b = CF_ARENA_NEW(p->arena, struct body);
 
-	if (arena_grow(p->arena, &b->lits, &b->cap, 1))
+	if (cf_arena_grow(p->arena, &b->lits, &b->cap, 1))
 		b->lits[b->count++] = l;
 	return b;
 }
@@ -227,7 +227,7 @@ static struct lit *join(struct parser *p, enum lit_kind kind, struct lit *a, str
 {
 	if (++p->joins > POLICY_NEST_MAX)
 		return parser_bad(p, "more than %u and, or", POLICY_NEST_MAX);
-	struct lit *l = ARENA_NEW(p->arena, struct lit);
+	struct lit *l = CF_ARENA_NEW(p->arena, struct lit);
 
 	l->kind = (uint8_t)kind;
 	l->loc = a->loc;
@@ -266,7 +266,7 @@ struct lit *parse_literal(struct parser *p)
 
 static struct body *parse_body_inner(struct parser *p, enum tok end)
 {
-	struct body *b = ARENA_NEW(p->arena, struct body);
+	struct body *b = CF_ARENA_NEW(p->arena, struct body);
 
 	if (parser_is(p, end))
 		return parser_bad(p, "found empty body");
@@ -275,7 +275,7 @@ static struct body *parse_body_inner(struct parser *p, enum tok end)
 
 		if (!l)
 			return NULL;
-		if (arena_grow(p->arena, &b->lits, &b->cap, b->count + 1))
+		if (cf_arena_grow(p->arena, &b->lits, &b->cap, b->count + 1))
 			b->lits[b->count++] = l;
 		bool is_separated = parser_tok(p)->is_newline;
 		if (parser_take(p, TOK_SEMI))
@@ -301,7 +301,7 @@ struct body *parse_body(struct parser *p, enum tok end)
 
 static void add_part(struct parser *p, struct term *t, struct term *part, uint32_t *cap)
 {
-	if (part && arena_grow(p->arena, &t->args, cap, t->arg_count + 1))
+	if (part && cf_arena_grow(p->arena, &t->args, cap, t->arg_count + 1))
 		t->args[t->arg_count++] = part;
 }
 

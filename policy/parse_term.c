@@ -18,7 +18,7 @@ static bool enter(struct parser *p)
 
 void parser_arg_add(struct parser *p, struct term *t, struct term *arg, uint32_t *cap)
 {
-	if (arg && arena_grow(p->arena, &t->args, cap, t->arg_count + 1))
+	if (arg && cf_arena_grow(p->arena, &t->args, cap, t->arg_count + 1))
 		t->args[t->arg_count++] = arg;
 }
 
@@ -289,7 +289,7 @@ static struct term *parse_number(struct parser *p, bool is_neg)
 	struct cf_view text = parser_tok(p)->text;
 
 	if (is_neg) {
-		char *copy = arena_alloc(p->arena, text.size + 2);
+		char *copy = cf_arena_alloc(p->arena, text.size + 2);
 
 		copy[0] = '-';
 		memcpy(copy + 1, text.data, text.size);

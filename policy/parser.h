@@ -7,7 +7,7 @@ enum { WORD_IF = 1, WORD_CONTAINS = 2, WORD_IN = 4, WORD_EVERY = 8 }; /* opt-in 
 #define WORD_ALL (WORD_IF | WORD_CONTAINS | WORD_IN | WORD_EVERY)
 
 struct parser {
-	struct arena *arena;
+	struct cf_arena *arena;
 	struct module *module;
 	struct token *toks;
 	uint32_t at;

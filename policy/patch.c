@@ -4,7 +4,7 @@
 #include "policy/number.h"
 
 /* "~1" stands for "/", "~0" for "~". */
-static const struct pv *segment(struct arena *a, struct cf_view s)
+static const struct pv *segment(struct cf_arena *a, struct cf_view s)
 {
 	struct pv_sb b = pv_sb(a);
 
@@ -20,7 +20,7 @@ static const struct pv *segment(struct arena *a, struct cf_view s)
 	return pv_sb_done(&b);
 }
 
-const struct pv *patch_path(struct arena *a, const struct pv *path)
+const struct pv *patch_path(struct cf_arena *a, const struct pv *path)
 {
 	struct pv_vec v = pv_vec(a);
 
@@ -82,8 +82,8 @@ static const struct pv *lookup(const struct pv *v, const struct pv *path)
 
 enum edit { EDIT_ADD, EDIT_REMOVE, EDIT_REPLACE, EDIT_CHILD };
 
-static const struct pv *edit_array(struct arena *a, const struct pv *v, enum edit how, int64_t at,
-                                   const struct pv *val)
+static const struct pv *edit_array(struct cf_arena *a, const struct pv *v, enum edit how,
+                                   int64_t at, const struct pv *val)
 {
 	struct pv_vec out = pv_vec(a);
 
@@ -96,7 +96,7 @@ static const struct pv *edit_array(struct arena *a, const struct pv *v, enum edi
 	return pv_vec_array(&out);
 }
 
-static const struct pv *edit_set(struct arena *a, const struct pv *v, enum edit how,
+static const struct pv *edit_set(struct cf_arena *a, const struct pv *v, enum edit how,
                                  const struct pv *old, const struct pv *val)
 {
 	struct pv_vec out = pv_vec(a);
@@ -110,7 +110,7 @@ static const struct pv *edit_set(struct arena *a, const struct pv *v, enum edit 
 }
 
 /* One member of @v changed; what must exist is checked here. */
-static const struct pv *edit_member(struct arena *a, const struct pv *v, enum edit how,
+static const struct pv *edit_member(struct cf_arena *a, const struct pv *v, enum edit how,
                                     const struct pv *seg, const struct pv *val)
 {
 	bool exists = child(v, seg) != NULL;
@@ -136,7 +136,7 @@ static const struct pv *edit_member(struct arena *a, const struct pv *v, enum ed
 	}
 }
 
-static const struct pv *edit_path(struct arena *a, const struct pv *v, enum edit how,
+static const struct pv *edit_path(struct cf_arena *a, const struct pv *v, enum edit how,
                                   const struct pv *const *path, uint32_t n, const struct pv *val)
 {
 	if (!n)
@@ -152,7 +152,7 @@ struct patch_op {
 	const struct pv *name, *path, *from, *value;
 };
 
-static const struct pv *move_or_copy(struct arena *a, const struct pv *doc,
+static const struct pv *move_or_copy(struct cf_arena *a, const struct pv *doc,
                                      const struct patch_op *op, bool moves)
 {
 	const struct pv *v = op->from ? lookup(doc, op->from) : NULL;
@@ -167,7 +167,8 @@ static const struct pv *move_or_copy(struct arena *a, const struct pv *doc,
 	return edit_path(a, doc, EDIT_ADD, op->path->at, op->path->len, v);
 }
 
-static const struct pv *apply_one(struct arena *a, const struct pv *doc, const struct patch_op *op)
+static const struct pv *apply_one(struct cf_arena *a, const struct pv *doc,
+                                  const struct patch_op *op)
 {
 	bool is_add = pv_is_str(op->name, "add"), is_test = pv_is_str(op->name, "test");
 	const struct pv *v;
@@ -185,7 +186,7 @@ static const struct pv *apply_one(struct arena *a, const struct pv *doc, const s
 	return v && pv_eq(v, op->value) ? doc : NULL;
 }
 
-const struct pv *patch_apply(struct arena *a, const struct pv *doc, const struct pv *ops,
+const struct pv *patch_apply(struct cf_arena *a, const struct pv *doc, const struct pv *ops,
                              const char **why)
 {
 	for (uint32_t i = 0; i < ops->len; i++) {

@@ -150,7 +150,7 @@ struct group {
 
 struct policy {
 	_Atomic unsigned refs;
-	struct arena arena;
+	struct cf_arena arena;
 	struct module **modules;
 	uint32_t module_count;
 	struct tree root;

@@ -22,10 +22,10 @@ static size_t oldest(const struct regex_cache *k)
 	return at;
 }
 
-const struct regex *regex_cached(struct bcall *c, struct cf_view pattern)
+const struct cf_regex *regex_cached(struct bcall *c, struct cf_view pattern)
 {
 	struct regex_cache *k = cache_of(c->ev);
-	struct regex *re = NULL;
+	struct cf_regex *re = NULL;
 	struct cf_err err;
 
 	for (size_t i = 0; i < REGEX_CACHE_MAX; i++)
@@ -35,7 +35,7 @@ const struct regex *regex_cached(struct bcall *c, struct cf_view pattern)
 			return k->items[i].re;
 		}
 	builtin_charge(c, 256 * pattern.size);
-	int r = regex_new(pattern, &re, &err);
+	int r = cf_regex_new(pattern, &re, &err);
 	if (r == -CF_RESOURCE_EXHAUSTED) {
 		builtin_abort(c, "%s", err.msg);
 		return NULL;
@@ -44,9 +44,9 @@ const struct regex *regex_cached(struct bcall *c, struct cf_view pattern)
 		builtin_bad(c, "%s", err.msg);
 		return NULL;
 	}
-	builtin_charge(c, 64 * (size_t)re->count);
+	builtin_charge(c, 64 * (size_t)cf_regex_size(re));
 	size_t at = oldest(k);
-	regex_free(k->items[at].re);
+	cf_regex_free(k->items[at].re);
 	free(k->items[at].pattern);
 	k->items[at].re = re;
 	k->items[at].size = pattern.size;
@@ -57,17 +57,17 @@ const struct regex *regex_cached(struct bcall *c, struct cf_view pattern)
 	return re;
 }
 
-bool regex_cached_match(struct bcall *c, const struct regex *re, struct cf_view text, size_t from,
-                        struct regex_span *spans, bool *ok)
+bool regex_cached_match(struct bcall *c, const struct cf_regex *re, struct cf_view text,
+                        size_t from, struct cf_regex_span *spans, bool *ok)
 {
 	struct policy_eval *ev = c->ev;
-	struct regex_run *run = &cache_of(ev)->run;
+	struct cf_regex_run *run = &cache_of(ev)->run;
 	uint64_t left = ev->budget.steps > ev->steps ? ev->budget.steps - ev->steps : 0;
 
-	run->budget = left * MACHINE_STEPS + 1;
-	uint64_t before = run->budget;
-	bool found = regex_match(re, run, text, from, spans);
-	ev->steps += (before - run->budget) / MACHINE_STEPS + 1;
+	run->steps_left = left * MACHINE_STEPS + 1;
+	uint64_t before = run->steps_left;
+	bool found = cf_regex_match(re, run, text, from, spans);
+	ev->steps += (before - run->steps_left) / MACHINE_STEPS + 1;
 	*ok = !run->is_over;
 	if (run->is_over)
 		builtin_abort(c, "budget of steps used up by a regular expression");
@@ -81,10 +81,10 @@ void eval_regex_drop(struct policy_eval *ev)
 	if (!k)
 		return;
 	for (size_t i = 0; i < REGEX_CACHE_MAX; i++) {
-		regex_free(k->items[i].re);
+		cf_regex_free(k->items[i].re);
 		free(k->items[i].pattern);
 	}
-	regex_run_fini(&k->run);
+	cf_regex_run_fini(&k->run);
 	free(k);
 	ev->regexes = NULL;
 }

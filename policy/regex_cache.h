@@ -2,8 +2,8 @@
 #pragma once
 /* Patterns compiled during evaluations, kept by the evaluator: policies build the same few again and
  * again. */
+#include "base/regex.h"
 #include "policy/builtin.h"
-#include "policy/regex.h"
 
 #define REGEX_CACHE_MAX 64u
 
@@ -11,15 +11,15 @@ struct regex_cache {
 	struct {
 		char *pattern;
 		size_t size;
-		struct regex *re;
+		struct cf_regex *re;
 		uint64_t used;
 	} items[REGEX_CACHE_MAX];
 	uint64_t clock;
-	struct regex_run run;
+	struct cf_regex_run run;
 };
 
 /* NULL: the error is set (not of the language), or the call aborts (over a limit). */
-const struct regex *regex_cached(struct bcall *c, struct cf_view pattern);
-/* As regex_match(), paid from the evaluation's steps; *ok false: it aborts. */
-bool regex_cached_match(struct bcall *c, const struct regex *re, struct cf_view text, size_t from,
-                        struct regex_span *spans, bool *ok);
+const struct cf_regex *regex_cached(struct bcall *c, struct cf_view pattern);
+/* As cf_regex_match(), paid from the evaluation's steps; *ok false: it aborts. */
+bool regex_cached_match(struct bcall *c, const struct cf_regex *re, struct cf_view text,
+                        size_t from, struct cf_regex_span *spans, bool *ok);

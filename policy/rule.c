@@ -168,12 +168,12 @@ int rule_value(struct policy_eval *ev, const struct group *g, const struct pv **
 int rule_call(struct policy_eval *ev, const struct group *g, const struct pv *const *args,
               const struct pv **ret)
 {
-	struct arena_mark mark = arena_mark(&ev->arena);
+	struct cf_arena_mark mark = cf_arena_mark(&ev->arena);
 	uint64_t kept = ev->kept;
 	int r = decide(ev, g, args, ret);
 
 	if (r >= 0 && !*ret && ev->kept == kept && !ev->arena.is_over)
-		arena_release(&ev->arena, mark);
+		cf_arena_release(&ev->arena, mark);
 	return r;
 }
 
@@ -203,7 +203,7 @@ static int partial_solution(struct policy_eval *ev, struct frame *fr, struct sin
 {
 	struct partial_sink *s = (struct partial_sink *)sink;
 	const struct clause *cl = fr->clause;
-	const struct pv **path = arena_alloc(&ev->arena, (cl->suffix_count + 1) * sizeof(*path));
+	const struct pv **path = cf_arena_alloc(&ev->arena, (cl->suffix_count + 1) * sizeof(*path));
 
 	s->found = true;
 	for (uint32_t i = 0; i < cl->suffix_count; i++) {
@@ -219,7 +219,7 @@ static int partial_solution(struct policy_eval *ev, struct frame *fr, struct sin
 		           .is_default = cl->is_default,
 		           .value = node_value(ev, fr, cl->value) };
 	ev->kept++;
-	if (e.value && arena_grow(&ev->arena, &s->all->items, &s->all->cap, s->all->count + 1))
+	if (e.value && cf_arena_grow(&ev->arena, &s->all->items, &s->all->cap, s->all->count + 1))
 		s->all->items[s->all->count++] = e;
 	return EVAL_GO;
 }
@@ -323,7 +323,7 @@ static int build(struct policy_eval *ev, const struct group *g, const struct ent
 	for (uint32_t i = 0; i < n; i++)
 		if (at[i]->depth == depth)
 			return build_leaf(ev, g, at, n, depth, ret);
-	const struct entry **tmp = arena_try(&ev->arena, n + 1, sizeof(*tmp));
+	const struct entry **tmp = cf_arena_try(&ev->arena, n + 1, sizeof(*tmp));
 	if (!tmp)
 		return eval_tick(ev);
 	sort_entries(at, n, depth, tmp);
@@ -358,7 +358,7 @@ static int extent(struct policy_eval *ev, const struct group *g, const struct pv
 		*ret = g->is_set ? &pv_empty_set : &pv_empty_obj;
 		return eval_tick(ev);
 	}
-	const struct entry **at = arena_try(&ev->arena, all.count, sizeof(*at));
+	const struct entry **at = cf_arena_try(&ev->arena, all.count, sizeof(*at));
 	if (!at)
 		return eval_tick(ev);
 	for (uint32_t i = 0; i < all.count; i++)

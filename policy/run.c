@@ -35,8 +35,8 @@ struct policy_eval *policy_eval_free(struct policy_eval *ev)
 	if (ev) {
 		eval_regex_drop(ev);
 		explain_drop(ev);
-		arena_fini(&ev->arena);
-		arena_fini(&ev->scratch);
+		cf_arena_fini(&ev->arena);
+		cf_arena_fini(&ev->scratch);
 		free(ev->frames);
 		free(ev);
 	}
@@ -96,8 +96,8 @@ static int begin(struct policy_eval *ev, const struct policy *p, const struct po
 {
 	struct timespec now;
 
-	arena_reset(&ev->arena);
-	arena_reset(&ev->scratch);
+	cf_arena_reset(&ev->arena);
+	cf_arena_reset(&ev->scratch);
 	explain_drop(ev);
 	ev->policy = p;
 	ev->rq = rq;
@@ -139,7 +139,7 @@ static int finish(struct policy_eval *ev, int r)
 /* "data.a.b" as a reference. */
 static struct op *path_op(struct policy_eval *ev, const char *path)
 {
-	struct op *op = ARENA_NEW(&ev->arena, struct op);
+	struct op *op = CF_ARENA_NEW(&ev->arena, struct op);
 	size_t n = strlen(path), count = 1;
 
 	for (size_t i = 0; i < n; i++)
@@ -147,11 +147,11 @@ static struct op *path_op(struct policy_eval *ev, const char *path)
 	op->kind = OP_REF;
 	op->base = BASE_DATA;
 	op->tree = (struct tree *)(uintptr_t)&ev->policy->root;
-	op->args = arena_alloc(&ev->arena, CF_MIN(count, 256u) * sizeof(*op->args));
+	op->args = cf_arena_alloc(&ev->arena, CF_MIN(count, 256u) * sizeof(*op->args));
 	const char *at = strchr(path, '.');
 	while (at && op->arg_count < 256) {
 		const char *end = strchr(++at, '.');
-		struct node *node = ARENA_NEW(&ev->arena, struct node);
+		struct node *node = CF_ARENA_NEW(&ev->arena, struct node);
 
 		node->kind = NODE_CONST;
 		node->value =
@@ -239,13 +239,13 @@ static int compile_query(struct policy_eval *ev, const struct policy *p,
                          const struct policy_request *rq, struct lower *l, struct clause **ret)
 {
 	static const struct policy_options no_options = { 0 };
-	struct module *m = ARENA_NEW(&ev->scratch, struct module);
+	struct module *m = CF_ARENA_NEW(&ev->scratch, struct module);
 	struct parse_fault fault;
 	struct body *body;
 
 	m->file = "query";
 	m->text = cf_view_str(rq->query);
-	struct compiler *c = ARENA_NEW(&ev->scratch, struct compiler);
+	struct compiler *c = CF_ARENA_NEW(&ev->scratch, struct compiler);
 	*c = (struct compiler){ .policy = (struct policy *)(uintptr_t)p,
 		                .arena = &ev->scratch,
 		                .opt = &no_options,
@@ -308,7 +308,7 @@ bool policy_value_is_true(const struct pv *v)
 
 int policy_value_json(const struct pv *v, struct cf_buf *out, struct cf_err *err)
 {
-	struct arena a = { .max = 4 * POLICY_STRING_MAX };
+	struct cf_arena a = { .max = 4 * POLICY_STRING_MAX };
 	struct pv_sb b = pv_sb(&a);
 	int r = 0;
 
@@ -318,7 +318,7 @@ int policy_value_json(const struct pv *v, struct cf_buf *out, struct cf_err *err
 		            POLICY_STRING_MAX);
 	else
 		cf_buf_add(out, b.data, b.size);
-	arena_fini(&a);
+	cf_arena_fini(&a);
 	return r < 0 ? r : cf_buf_check(out, "JSON", err);
 }
 

@@ -7,7 +7,7 @@
 
 struct scope *scope_push(struct lower *l)
 {
-	struct scope *s = ARENA_NEW(l->c->arena, struct scope);
+	struct scope *s = CF_ARENA_NEW(l->c->arena, struct scope);
 
 	s->parent = l->scope;
 	l->scope = s;
@@ -31,9 +31,9 @@ uint32_t lower_slot(struct lower *l, struct cf_view name)
 {
 	uint32_t slot = l->slot_count;
 
-	if (!arena_grow(l->c->arena, &l->slot_names, &l->slot_cap, slot + 1))
+	if (!cf_arena_grow(l->c->arena, &l->slot_names, &l->slot_cap, slot + 1))
 		return 0;
-	l->slot_names[slot] = name.size ? arena_copy(l->c->arena, name) : NULL;
+	l->slot_names[slot] = name.size ? cf_arena_copy(l->c->arena, name) : NULL;
 	l->slot_count++;
 	return slot;
 }
@@ -57,7 +57,7 @@ static bool is_declared_in(const struct scope *s, struct cf_view name)
 static struct scope_var *add_var(struct lower *l, struct scope *s, struct cf_view name,
                                  enum seen seen)
 {
-	if (!arena_grow(l->c->arena, &s->vars, &s->cap, s->count + 1))
+	if (!cf_arena_grow(l->c->arena, &s->vars, &s->cap, s->count + 1))
 		return NULL;
 	s->vars[s->count] = (struct scope_var){ .name = name,
 		                                .slot = lower_slot(l, name),
@@ -104,7 +104,7 @@ static void add_name(struct lower *l, struct cf_view **names, uint32_t *count, u
 	for (uint32_t i = 0; i < *count; i++)
 		if (cf_view_eq((*names)[i], name))
 			return;
-	if (arena_grow(l->c->arena, names, cap, *count + 1))
+	if (cf_arena_grow(l->c->arena, names, cap, *count + 1))
 		(*names)[(*count)++] = name;
 }
 
@@ -240,7 +240,7 @@ static void record(struct lower *l, uint32_t slot)
 	struct op_group *g = l->recorder;
 
 	if (g && slot < l->recorder_first &&
-	    arena_grow(l->c->arena, &g->needs, &g->need_cap, g->need_count + 1))
+	    cf_arena_grow(l->c->arena, &g->needs, &g->need_cap, g->need_count + 1))
 		g->needs[g->need_count++] = slot;
 }
 

@@ -129,7 +129,7 @@ static const char *int_prefix(const struct spec *s)
 static void print_int(struct printer *p, const struct arg *a, uint32_t base)
 {
 	static const size_t room = 36000;
-	char *buf = arena_alloc(p->out->arena, room);
+	char *buf = cf_arena_alloc(p->out->arena, room);
 	size_t at = int_digits(a, base, p->s.verb == 'X', buf, room);
 	struct pv_sb text = pv_sb(p->out->arena);
 	int digits = (int)(room - at), want = p->s.prec;
@@ -253,7 +253,7 @@ static struct cf_view cut(const struct printer *p, struct cf_view s)
 	if (p->s.prec < 0)
 		return s;
 	for (int i = 0; i < p->s.prec && pos < s.size; i++)
-		pv_rune(s, &pos);
+		cf_utf8_next(s, &pos);
 	return cf_view_sub(s, 0, pos);
 }
 
@@ -269,7 +269,7 @@ static void print_string(struct printer *p, const struct arg *a)
 	if (p->s.verb == 'q') {
 		pv_sb_byte(&b, '"');
 		for (size_t pos = 0; pos < s.size && !b.is_bad;)
-			quote_rune(&b, pv_rune(s, &pos), '"');
+			quote_rune(&b, cf_utf8_next(s, &pos), '"');
 		pv_sb_byte(&b, '"');
 	} else {
 		for (size_t i = 0; i < s.size && !b.is_bad; i++) {
@@ -546,7 +546,7 @@ void sprintf_write(struct pv_sb *out, struct cf_view fmt, const struct pv *args)
 			pv_sb_str(out, "%!(NOVERB)");
 			break;
 		}
-		p.s.verb = pv_rune(fmt, &p.pos);
+		p.s.verb = cf_utf8_next(fmt, &p.pos);
 		run_verb(&p);
 	}
 	print_extra(&p);

@@ -42,12 +42,12 @@ static struct tree *tree_put(struct compiler *c, struct tree *t, const struct pv
 
 	if (found)
 		return t->kids[i];
-	struct tree *kid = ARENA_NEW(c->arena, struct tree);
+	struct tree *kid = CF_ARENA_NEW(c->arena, struct tree);
 	kid->key = key;
 	kid->parent = t;
 	kid->depth = t->depth + 1;
 	kid->id = ++c->policy->tree_count;
-	if (!arena_grow(c->arena, &t->kids, &t->kid_cap, t->kid_count + 1))
+	if (!cf_arena_grow(c->arena, &t->kids, &t->kid_cap, t->kid_count + 1))
 		return kid;
 	memmove(&t->kids[i + 1], &t->kids[i], (t->kid_count - i) * sizeof(struct tree *));
 	t->kids[i] = kid;
@@ -67,7 +67,7 @@ struct tree *tree_package(const struct compiler *c, const struct module *m)
 static struct group *group_at(struct compiler *c, struct tree *t)
 {
 	if (!t->group) {
-		t->group = ARENA_NEW(c->arena, struct group);
+		t->group = CF_ARENA_NEW(c->arena, struct group);
 		t->group->tree = t;
 		t->group->id = c->policy->group_count++;
 	}
@@ -89,7 +89,7 @@ static void place_rule(struct compiler *c, struct rule *r, struct pending_list *
 	t->is_rule = true;
 	while (prefix < steps && is_constant_step(r->ref->args[prefix]))
 		t = tree_put(c, t, r->ref->args[prefix++]->value);
-	if (!arena_grow(c->arena, &list->items, &list->cap, list->count + 1))
+	if (!cf_arena_grow(c->arena, &list->items, &list->cap, list->count + 1))
 		return;
 	list->items[list->count++] =
 		(struct pending){ .rule = r, .group = group_at(c, t), .prefix = prefix };

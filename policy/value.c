@@ -14,9 +14,9 @@ const struct pv pv_empty_arr = { .type = PV_ARR, .weight = 1, .depth = 1 };
 const struct pv pv_empty_obj = { .type = PV_OBJ, .weight = 1, .depth = 1 };
 const struct pv pv_empty_set = { .type = PV_SET, .weight = 1, .depth = 1 };
 
-const struct pv *pv_int(struct arena *a, int64_t i)
+const struct pv *pv_int(struct cf_arena *a, int64_t i)
 {
-	struct pv *v = ARENA_NEW(a, struct pv);
+	struct pv *v = CF_ARENA_NEW(a, struct pv);
 
 	v->type = PV_NUM;
 	v->weight = 1;
@@ -24,11 +24,11 @@ const struct pv *pv_int(struct arena *a, int64_t i)
 	return v;
 }
 
-const struct pv *pv_str_static(struct arena *a, struct cf_view text)
+const struct pv *pv_str_static(struct cf_arena *a, struct cf_view text)
 {
 	if (!text.size)
 		return &pv_empty_str;
-	struct pv *v = ARENA_NEW(a, struct pv);
+	struct pv *v = CF_ARENA_NEW(a, struct pv);
 	v->type = PV_STR;
 	v->weight = 1;
 	v->len = (uint32_t)text.size;
@@ -36,17 +36,17 @@ const struct pv *pv_str_static(struct arena *a, struct cf_view text)
 	return v;
 }
 
-const struct pv *pv_str(struct arena *a, struct cf_view text)
+const struct pv *pv_str(struct cf_arena *a, struct cf_view text)
 {
 	if (text.size > UINT32_MAX) {
 		a->is_over = true;
 		return NULL;
 	}
-	const char *copy = arena_copy(a, text);
+	const char *copy = cf_arena_copy(a, text);
 	return copy ? pv_str_static(a, cf_view(copy, text.size)) : NULL;
 }
 
-const struct pv *pv_cstr(struct arena *a, const char *s)
+const struct pv *pv_cstr(struct cf_arena *a, const char *s)
 {
 	return pv_str(a, cf_view_str(s));
 }
@@ -55,23 +55,23 @@ const struct pv *pv_cstr(struct arena *a, const char *s)
 
 void pv_vec_add(struct pv_vec *v, const struct pv *x)
 {
-	if (x && arena_grow(v->arena, &v->items, &v->cap, v->count + 1))
+	if (x && cf_arena_grow(v->arena, &v->items, &v->cap, v->count + 1))
 		v->items[v->count++] = x;
 }
 
 void pv_vec_add_pair(struct pv_vec *v, const struct pv *key, const struct pv *val)
 {
-	if (key && val && arena_grow(v->arena, &v->items, &v->cap, v->count + 2)) {
+	if (key && val && cf_arena_grow(v->arena, &v->items, &v->cap, v->count + 2)) {
 		v->items[v->count++] = key;
 		v->items[v->count++] = val;
 	}
 }
 
 /* Seals @n members: a composite too deep or too heavy to be walked marks the arena over. */
-static const struct pv *seal(struct arena *a, enum pv_type type, const struct pv *const *at,
+static const struct pv *seal(struct cf_arena *a, enum pv_type type, const struct pv *const *at,
                              size_t n)
 {
-	struct pv *v = ARENA_NEW(a, struct pv);
+	struct pv *v = CF_ARENA_NEW(a, struct pv);
 	uint64_t weight = 1;
 	unsigned depth = 0;
 
@@ -129,11 +129,11 @@ static void sort_members(const struct pv **at, size_t n, size_t stride, const st
 }
 
 /* Sorts @n members of @stride pointers each; false when over. */
-static bool sort_stable(struct arena *a, const struct pv **at, size_t n, size_t stride)
+static bool sort_stable(struct cf_arena *a, const struct pv **at, size_t n, size_t stride)
 {
 	if (is_sorted(at, n, stride))
 		return true;
-	const struct pv **tmp = arena_try(a, n * stride, sizeof(*tmp));
+	const struct pv **tmp = cf_arena_try(a, n * stride, sizeof(*tmp));
 	if (!tmp)
 		return false;
 	sort_members(at, n, stride, tmp);
@@ -147,7 +147,7 @@ const struct pv *pv_vec_sorted(struct pv_vec *v)
 
 const struct pv *pv_vec_solutions(struct pv_vec *v)
 {
-	struct pv *r = ARENA_NEW(v->arena, struct pv);
+	struct pv *r = CF_ARENA_NEW(v->arena, struct pv);
 
 	r->type = PV_ARR;
 	r->len = (uint32_t)v->count;
@@ -336,7 +336,7 @@ const char *pv_type_name(const struct pv *v)
 	return names[v->type];
 }
 
-const struct pv *pv_copy(struct arena *a, const struct pv *v)
+const struct pv *pv_copy(struct cf_arena *a, const struct pv *v)
 {
 	if (v->type == PV_STR)
 		return pv_str(a, pv_view(v));
@@ -345,7 +345,7 @@ const struct pv *pv_copy(struct arena *a, const struct pv *v)
 	if (!pv_is_composite(v))
 		return v->type == PV_NULL ? &pv_null : pv_bool(v->b);
 	size_t n = v->type == PV_OBJ ? 2 * (size_t)v->len : v->len;
-	const struct pv **at = arena_try(a, n, sizeof(*at));
+	const struct pv **at = cf_arena_try(a, n, sizeof(*at));
 	if (!at)
 		return NULL;
 	for (size_t i = 0; i < n; i++) {
@@ -358,7 +358,7 @@ const struct pv *pv_copy(struct arena *a, const struct pv *v)
 
 /* ---- writing ---- */
 
-const struct pv *pv_obj_put(struct arena *a, const struct pv *o, const struct pv *key,
+const struct pv *pv_obj_put(struct cf_arena *a, const struct pv *o, const struct pv *key,
                             const struct pv *val)
 {
 	struct pv_vec v = pv_vec(a);
@@ -369,7 +369,7 @@ const struct pv *pv_obj_put(struct arena *a, const struct pv *o, const struct pv
 	return pv_vec_object(&v);
 }
 
-const struct pv *pv_obj_drop(struct arena *a, const struct pv *o, const struct pv *key)
+const struct pv *pv_obj_drop(struct cf_arena *a, const struct pv *o, const struct pv *key)
 {
 	struct pv_vec v = pv_vec(a);
 
@@ -386,7 +386,7 @@ void pv_sb_add(struct pv_sb *b, struct cf_view v)
 	if (b->is_bad || !v.size)
 		return;
 	if (v.size > POLICY_STRING_MAX || b->size + v.size > POLICY_STRING_MAX ||
-	    !arena_grow(b->arena, &b->data, &b->cap, b->size + v.size + 1)) {
+	    !cf_arena_grow(b->arena, &b->data, &b->cap, b->size + v.size + 1)) {
 		b->is_bad = true;
 		b->arena->is_over = true;
 		return;
@@ -408,31 +408,9 @@ void pv_sb_byte(struct pv_sb *b, char c)
 
 void pv_sb_rune(struct pv_sb *b, uint32_t r)
 {
-	char out[4];
-	size_t n;
+	uint8_t out[4];
 
-	if (r > 0x10ffff || (r >= 0xd800 && r <= 0xdfff))
-		r = 0xfffd;
-	if (r < 0x80) {
-		out[0] = (char)r;
-		n = 1;
-	} else if (r < 0x800) {
-		out[0] = (char)(0xc0 | r >> 6);
-		out[1] = (char)(0x80 | (r & 0x3f));
-		n = 2;
-	} else if (r < 0x10000) {
-		out[0] = (char)(0xe0 | r >> 12);
-		out[1] = (char)(0x80 | (r >> 6 & 0x3f));
-		out[2] = (char)(0x80 | (r & 0x3f));
-		n = 3;
-	} else {
-		out[0] = (char)(0xf0 | r >> 18);
-		out[1] = (char)(0x80 | (r >> 12 & 0x3f));
-		out[2] = (char)(0x80 | (r >> 6 & 0x3f));
-		out[3] = (char)(0x80 | (r & 0x3f));
-		n = 4;
-	}
-	pv_sb_add(b, cf_view(out, n));
+	pv_sb_add(b, cf_view(out, cf_utf8_encode(r, out)));
 }
 
 void pv_sb_fmt(struct pv_sb *b, const char *fmt, ...)
@@ -454,36 +432,11 @@ const struct pv *pv_sb_done(struct pv_sb *b)
 	return pv_str_static(b->arena, cf_view(b->data, b->size));
 }
 
-/* ---- UTF-8 ---- */
-
-uint32_t pv_rune(struct cf_view v, size_t *pos)
-{
-	size_t i = (*pos)++;
-	uint8_t c = v.data[i];
-	unsigned more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1;
-	static const uint32_t least[] = { 0, 0x80, 0x800, 0x10000 };
-
-	if (c < 0x80)
-		return c;
-	if (c < 0xc2 || c > 0xf4 || i + more >= v.size)
-		return 0xfffd;
-	uint32_t r = c & (0x3fu >> more);
-	for (unsigned k = 1; k <= more; k++) {
-		if ((v.data[i + k] & 0xc0) != 0x80)
-			return 0xfffd;
-		r = r << 6 | (v.data[i + k] & 0x3f);
-	}
-	if (r < least[more] || r > 0x10ffff || (r >= 0xd800 && r <= 0xdfff))
-		return 0xfffd;
-	*pos = i + more + 1;
-	return r;
-}
-
 size_t pv_rune_count(struct cf_view v)
 {
 	size_t n = 0;
 
 	for (size_t pos = 0; pos < v.size; n++)
-		pv_rune(v, &pos);
+		cf_utf8_next(v, &pos);
 	return n;
 }

@@ -7,7 +7,7 @@
  * Sets and objects are sorted arrays, so enumeration order, equality and printed order are one thing.
  * The order of types: null < boolean < number < string < array < object < set.
  */
-#include "policy/arena.h"
+#include "base/arena.h"
 
 #define POLICY_VALUE_DEPTH_MAX 512 /* nesting of a composite */
 #define POLICY_VALUE_WEIGHT_MAX                                                                    \
@@ -48,12 +48,12 @@ static inline const struct pv *pv_bool(bool b)
 {
 	return b ? &pv_true : &pv_false;
 }
-const struct pv *pv_int(struct arena *a, int64_t i);
+const struct pv *pv_int(struct cf_arena *a, int64_t i);
 /* A copy of the bytes. NULL when they do not fit into the arena (which is over then). */
-const struct pv *pv_str(struct arena *a, struct cf_view v);
-const struct pv *pv_cstr(struct arena *a, const char *s);
+const struct pv *pv_str(struct cf_arena *a, struct cf_view v);
+const struct pv *pv_cstr(struct cf_arena *a, const char *s);
 /* @s stays where it is and outlives the value. */
-const struct pv *pv_str_static(struct arena *a, struct cf_view v);
+const struct pv *pv_str_static(struct cf_arena *a, struct cf_view v);
 
 static inline struct cf_view pv_view(const struct pv *v)
 {
@@ -79,12 +79,12 @@ static inline const struct pv *pv_obj_val(const struct pv *o, uint32_t i)
 /* ---- vec: collects values, then becomes an array, set or object ---- */
 
 struct pv_vec {
-	struct arena *arena;
+	struct cf_arena *arena;
 	const struct pv **items;
 	size_t count, cap;
 };
 
-static inline struct pv_vec pv_vec(struct arena *a)
+static inline struct pv_vec pv_vec(struct cf_arena *a)
 {
 	return (struct pv_vec){ .arena = a };
 }
@@ -115,24 +115,24 @@ const struct pv *pv_get(const struct pv *v, const struct pv *key);
 uint32_t pv_find(const struct pv *v, const struct pv *key, bool *found);
 const char *pv_type_name(const struct pv *v);
 /* Copies @v into @a, all of it. NULL when over. */
-const struct pv *pv_copy(struct arena *a, const struct pv *v);
+const struct pv *pv_copy(struct cf_arena *a, const struct pv *v);
 
 /* ---- writing ---- */
 
-const struct pv *pv_obj_put(struct arena *a, const struct pv *o, const struct pv *key,
+const struct pv *pv_obj_put(struct cf_arena *a, const struct pv *o, const struct pv *key,
                             const struct pv *val);
-const struct pv *pv_obj_drop(struct arena *a, const struct pv *o, const struct pv *key);
+const struct pv *pv_obj_drop(struct cf_arena *a, const struct pv *o, const struct pv *key);
 
 /* ---- str: builds a string value; over POLICY_STRING_MAX the arena is marked over ---- */
 
 struct pv_sb {
-	struct arena *arena;
+	struct cf_arena *arena;
 	char *data;
 	size_t size, cap;
 	bool is_bad;
 };
 
-static inline struct pv_sb pv_sb(struct arena *a)
+static inline struct pv_sb pv_sb(struct cf_arena *a)
 {
 	return (struct pv_sb){ .arena = a };
 }
@@ -143,11 +143,7 @@ void pv_sb_rune(struct pv_sb *b, uint32_t rune); /* UTF-8; surrogates become U+F
 void pv_sb_fmt(struct pv_sb *b, const char *fmt, ...) cf_printf(2, 3); /* short texts */
 const struct pv *pv_sb_done(struct pv_sb *b);                          /* NULL when over */
 
-/* ---- UTF-8 ---- */
-
-/* The rune at @v's offset *pos, which moves on; U+FFFD and one byte for bytes that are no UTF-8. */
-uint32_t pv_rune(struct cf_view v, size_t *pos);
-size_t pv_rune_count(struct cf_view v);
+size_t pv_rune_count(struct cf_view v); /* of UTF-8 */
 
 /* ---- JSON and term text ---- */
 
@@ -158,7 +154,7 @@ struct pv_json_options {
 	bool refuses_duplicates; /* of object keys; otherwise the last wins */
 };
 /* RFC 8259, whole text. Return: 0, -CF_INVALID_ARGUMENT, -CF_RESOURCE_EXHAUSTED. */
-cf_must_use int pv_json_read(struct arena *a, struct cf_view text,
+cf_must_use int pv_json_read(struct cf_arena *a, struct cf_view text,
                              const struct pv_json_options *opt, const struct pv **ret,
                              struct cf_err *err);
 

@@ -5,8 +5,8 @@
  */
 #include "policy/eval.h"
 
-static const struct pv *put_path(struct arena *a, const struct pv *v, const struct pv *const *path,
-                                 uint32_t n, const struct pv *val)
+static const struct pv *put_path(struct cf_arena *a, const struct pv *v,
+                                 const struct pv *const *path, uint32_t n, const struct pv *val)
 {
 	if (!n)
 		return val;
@@ -19,7 +19,7 @@ static void add_mask(struct policy_eval *ev, struct world *w, const struct tree 
 {
 	if (!t)
 		return;
-	struct mask *m = ARENA_NEW(&ev->arena, struct mask);
+	struct mask *m = CF_ARENA_NEW(&ev->arena, struct mask);
 	m->tree = t;
 	m->next = w->masks;
 	w->masks = m;
@@ -28,7 +28,7 @@ static void add_mask(struct policy_eval *ev, struct world *w, const struct tree 
 static void add_mock(struct policy_eval *ev, struct world *w, const struct with_mod *mod,
                      const struct pv *value)
 {
-	struct mock *m = ARENA_NEW(&ev->arena, struct mock);
+	struct mock *m = CF_ARENA_NEW(&ev->arena, struct mock);
 
 	*m = (struct mock){ .next = w->mocks,
 		            .target = mod->target,
@@ -40,7 +40,7 @@ static void add_mock(struct policy_eval *ev, struct world *w, const struct with_
 
 int world_push(struct policy_eval *ev, struct frame *fr, const struct op *op, bool *ret_defined)
 {
-	struct world *w = ARENA_NEW(&ev->arena, struct world);
+	struct world *w = CF_ARENA_NEW(&ev->arena, struct world);
 
 	*w = *ev->world;
 	w->outer = ev->world;
@@ -139,7 +139,7 @@ static bool grow(struct policy_eval *ev, struct world *w)
 	struct world bigger = *w;
 
 	bigger.memo_cap = w->memo_cap ? w->memo_cap * 2 : 32;
-	bigger.memo = arena_try(&ev->arena, bigger.memo_cap, sizeof(*bigger.memo));
+	bigger.memo = cf_arena_try(&ev->arena, bigger.memo_cap, sizeof(*bigger.memo));
 	if (!bigger.memo)
 		return false;
 	for (uint32_t i = 0; i < w->memo_cap; i++)

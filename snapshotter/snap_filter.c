@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "snapshotter/snap_filter.h"
 
+#include "base/regex.h"
 #include "base/str.h"
 
 #include <ctype.h>
-#include <regex.h>
 
 enum op { OP_PRESENT, OP_EQUAL, OP_NOT_EQUAL, OP_MATCH };
 
@@ -13,8 +13,7 @@ struct selector {
 	char *rest;  /* of the path, joined by dots; NULL: the path has one element */
 	enum op op;
 	char *value;
-	regex_t re;
-	bool has_re;
+	struct cf_regex *re; /* NULL: no pattern, or one that does not compile */
 };
 
 struct alternative {
@@ -25,6 +24,9 @@ struct alternative {
 struct snap_filter {
 	struct alternative *items;
 	size_t count;
+	size_t pattern_bytes; /* memory of all patterns */
+	struct cf_regex_run run;
+	bool is_over; /* a match did not come to its end */
 };
 
 /* ---- the scanner ---- */
@@ -53,25 +55,6 @@ static void skip_space(struct scan *s)
 static int bad(const struct scan *s, const char *what, struct cf_err *err)
 {
 	return cf_fail(err, CF_INVALID_ARGUMENT, "filter, at byte %zu: %s", s->pos, what);
-}
-
-static void put_utf8(struct cf_buf *out, uint32_t c)
-{
-	if (c < 0x80) {
-		cf_buf_add_byte(out, (uint8_t)c);
-		return;
-	}
-	if (c < 0x800) {
-		cf_buf_add_byte(out, (uint8_t)(0xc0 | c >> 6));
-	} else if (c < 0x10000) {
-		cf_buf_add_byte(out, (uint8_t)(0xe0 | c >> 12));
-		cf_buf_add_byte(out, (uint8_t)(0x80 | (c >> 6 & 0x3f)));
-	} else {
-		cf_buf_add_byte(out, (uint8_t)(0xf0 | c >> 18));
-		cf_buf_add_byte(out, (uint8_t)(0x80 | (c >> 12 & 0x3f)));
-		cf_buf_add_byte(out, (uint8_t)(0x80 | (c >> 6 & 0x3f)));
-	}
-	cf_buf_add_byte(out, (uint8_t)(0x80 | (c & 0x3f)));
 }
 
 static int digit_of(int c, unsigned base)
@@ -123,7 +106,7 @@ static int rune_escape(struct scan *s, unsigned count, struct cf_buf *out, struc
 		return r;
 	if (v == 0 || v > 0x10ffff || (v >= 0xd800 && v < 0xe000))
 		return bad(s, "escape is no character", err);
-	put_utf8(out, v);
+	cf_buf_add_rune(out, v);
 	return 0;
 }
 
@@ -226,8 +209,7 @@ static int operator(struct scan *s, enum op *ret, struct cf_err *err)
 
 static void selector_fini(struct selector *sel)
 {
-	if (sel->has_re)
-		regfree(&sel->re);
+	cf_regex_free(sel->re);
 	free(sel->field);
 	free(sel->rest);
 	free(sel->value);
@@ -253,24 +235,23 @@ static int path(struct scan *s, struct selector *sel, struct cf_err *err)
 	return r;
 }
 
-/*
- * glibc's regcomp() copies what a repetition repeats, so that nested ones double each time and {n}
- * multiplies; it follows every way through empty alternatives; back references make regexec() try
- * everything. A pattern gets a few repetitions and alternatives, and none of {n} and back references.
- */
-static bool is_cheap(const char *pattern)
+/* A pattern that does not compile matches nothing. */
+static int compile(struct snap_filter *f, struct selector *sel, struct cf_err *err)
 {
-	size_t ways = 0;
+	int r = cf_regex_new(cf_view_str(sel->value), &sel->re, err);
 
-	for (const char *p = pattern; *p; p++) {
-		if (*p == '{' || (*p == '\\' && isdigit((unsigned char)p[1])))
-			return false;
-		ways += strchr("*+?|", *p) != NULL;
-	}
-	return ways <= SNAP_WAYS_MAX && strlen(pattern) <= SNAP_PATTERN_MAX;
+	if (r == -CF_INVALID_ARGUMENT)
+		return 0;
+	if (r < 0)
+		return cf_wrap(err, r, "filter");
+	f->pattern_bytes += cf_regex_bytes(sel->re);
+	return f->pattern_bytes <= SNAP_PATTERN_BYTES
+	               ? 0
+	               : cf_fail(err, CF_RESOURCE_EXHAUSTED,
+	                         "filter: patterns need more than %u bytes", SNAP_PATTERN_BYTES);
 }
 
-static int selector(struct scan *s, struct selector *sel, struct cf_err *err)
+static int selector(struct snap_filter *f, struct scan *s, struct selector *sel, struct cf_err *err)
 {
 	int r = path(s, sel, err);
 
@@ -279,17 +260,11 @@ static int selector(struct scan *s, struct selector *sel, struct cf_err *err)
 	r = operator(s, &sel->op, err);
 	if (r == 0)
 		r = value(s, sel->op == OP_MATCH, &sel->value, err);
-	if (r == 0 && sel->op == OP_MATCH && !is_cheap(sel->value))
-		return cf_fail(err, CF_RESOURCE_EXHAUSTED,
-		               "filter: patterns have at most %u bytes and %u of * + ? |, no {}",
-		               SNAP_PATTERN_MAX, SNAP_WAYS_MAX);
-	if (r == 0 && sel->op == OP_MATCH)
-		/* One that does not compile matches nothing. */
-		sel->has_re = regcomp(&sel->re, sel->value, REG_EXTENDED | REG_NOSUB) == 0;
-	return r;
+	return r == 0 && sel->op == OP_MATCH ? compile(f, sel, err) : r;
 }
 
-static int alternative(struct scan *s, struct alternative *alt, struct cf_err *err)
+static int alternative(struct snap_filter *f, struct scan *s, struct alternative *alt,
+                       struct cf_err *err)
 {
 	for (;;) {
 		if (alt->count == SNAP_SELECTORS_MAX)
@@ -297,7 +272,7 @@ static int alternative(struct scan *s, struct alternative *alt, struct cf_err *e
 			               SNAP_SELECTORS_MAX);
 		cf_grow(&alt->items, &alt->cap, alt->count + 1);
 		alt->items[alt->count] = (struct selector){ 0 };
-		int r = selector(s, &alt->items[alt->count++], err);
+		int r = selector(f, s, &alt->items[alt->count++], err);
 
 		if (r < 0)
 			return r;
@@ -318,6 +293,7 @@ struct snap_filter *snap_filter_free(struct snap_filter *f)
 		free(f->items[i].items);
 	}
 	free(f->items);
+	cf_regex_run_fini(&f->run);
 	free(f);
 	return NULL;
 }
@@ -330,6 +306,7 @@ int snap_filter_new(char *const *texts, size_t count, struct snap_filter **ret, 
 		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "more than %u filters",
 		               SNAP_FILTERS_MAX);
 	f->items = cf_zalloc_n(count + 1, sizeof(f->items[0]));
+	f->run.steps_left = SNAP_FILTER_STEPS;
 	for (size_t i = 0; i < count; i++) {
 		struct scan s = { .in = cf_view_str(texts[i]) };
 
@@ -337,7 +314,7 @@ int snap_filter_new(char *const *texts, size_t count, struct snap_filter **ret, 
 			return cf_fail(err, CF_RESOURCE_EXHAUSTED, "a filter of more than %u bytes",
 			               SNAP_FILTER_BYTES);
 		f->count++;
-		int r = s.in.size ? alternative(&s, &f->items[i], err) : 0;
+		int r = s.in.size ? alternative(f, &s, &f->items[i], err) : 0;
 
 		if (r < 0)
 			return r;
@@ -369,7 +346,8 @@ static const char *field_of(const struct snap_record *rec, const struct selector
 	return NULL;
 }
 
-static bool selects(const struct selector *sel, const struct snap_record *rec)
+static bool selects(struct snap_filter *f, const struct selector *sel,
+                    const struct snap_record *rec)
 {
 	const char *has = field_of(rec, sel);
 
@@ -383,23 +361,37 @@ static bool selects(const struct selector *sel, const struct snap_record *rec)
 	case OP_MATCH:
 		break;
 	}
-	return sel->has_re && regexec(&sel->re, has ? has : "", 0, NULL, 0) == 0;
+	if (!sel->re)
+		return false;
+	bool found = cf_regex_match(sel->re, &f->run, cf_view_str(has), 0, NULL);
+
+	f->is_over |= f->run.is_over;
+	return found;
 }
 
-static bool all_select(const struct alternative *alt, const struct snap_record *rec)
+static bool all_select(struct snap_filter *f, const struct alternative *alt,
+                       const struct snap_record *rec)
 {
 	for (size_t i = 0; i < alt->count; i++)
-		if (!selects(&alt->items[i], rec))
+		if (!selects(f, &alt->items[i], rec))
 			return false;
 	return true;
 }
 
-bool snap_filter_match(const struct snap_filter *f, const struct snap_record *rec)
+bool snap_filter_match(struct snap_filter *f, const struct snap_record *rec)
 {
 	for (size_t i = 0; i < f->count; i++)
-		if (all_select(&f->items[i], rec))
+		if (all_select(f, &f->items[i], rec))
 			return true;
 	return f->count == 0;
+}
+
+int snap_filter_check(const struct snap_filter *f, struct cf_err *err)
+{
+	if (!f->is_over)
+		return 0;
+	return cf_fail(err, CF_RESOURCE_EXHAUSTED, "filter: patterns took more than %u steps",
+	               SNAP_FILTER_STEPS);
 }
 
 bool snap_filter_is_ref(const struct snap_filter *f, const char **ret_ref, const char **ret_parent)

@@ -517,7 +517,7 @@ static void on_usage(struct rpc_call *call, const ProtobufCMessage *msg, void *u
 
 /* ---- list ---- */
 
-static void list_select(struct snap_service *s, const struct snap_filter *f, struct snap_list *ret)
+static void list_select(struct snap_service *s, struct snap_filter *f, struct snap_list *ret)
 {
 	cf_cleanup(snap_list_fini) struct snap_list all = { 0 };
 	const char *ref, *parent;
@@ -621,6 +621,9 @@ static int list(struct snap_service *s, struct rpc_call *call, const ListRequest
 	if (r < 0)
 		return r;
 	list_select(s, f, &found);
+	r = snap_filter_check(f, err);
+	if (r < 0)
+		return r;
 	if (page_of(found.items, found.count) == found.count) {
 		answer_list(call, &found);
 		return 0;

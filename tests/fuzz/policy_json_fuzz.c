@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct arena a = { .max = 64u << 20 };
+	struct cf_arena a = { .max = 64u << 20 };
 	const struct pv *v, *w;
 
 	if (pv_json_read(&a, (struct cf_view){ data, size }, NULL, &v, NULL) == 0) {
@@ -24,6 +24,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				abort();
 		}
 	}
-	arena_fini(&a);
+	cf_arena_fini(&a);
 	return 0;
 }

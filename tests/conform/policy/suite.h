@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 struct suite {
-	struct arena arena; /* the case files */
+	struct cf_arena arena; /* the case files */
 	struct policy_eval *ev;
 	unsigned passed, total;
 	bool is_verbose;  /* COFFER_POLICY_VERBOSE=1: say what failed */
@@ -64,5 +64,5 @@ static inline void suite_open(struct suite *s)
 static inline void suite_close(struct suite *s)
 {
 	policy_eval_free(s->ev);
-	arena_fini(&s->arena);
+	cf_arena_fini(&s->arena);
 }

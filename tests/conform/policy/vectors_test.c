@@ -10,12 +10,12 @@
 #define MODULES_MAX 16
 
 struct solutions {
-	struct arena *arena;
+	struct cf_arena *arena;
 	struct pv_vec list;
 };
 
 /* What JSON makes of a value: sets become arrays, keys become text. */
-static const struct pv *as_json(struct arena *a, const struct pv *v)
+static const struct pv *as_json(struct cf_arena *a, const struct pv *v)
 {
 	struct pv_sb b = pv_sb(a);
 	const struct pv *ret = NULL;
@@ -34,7 +34,7 @@ static int add_solution(void *user, const struct policy_solution *s)
 	return 0;
 }
 
-static const struct pv *sorted_members(struct arena *a, const struct pv *o)
+static const struct pv *sorted_members(struct cf_arena *a, const struct pv *o)
 {
 	struct pv_vec v = pv_vec(a);
 
@@ -50,7 +50,7 @@ static const struct pv *sorted_members(struct arena *a, const struct pv *o)
 }
 
 /* Solutions are compared as a collection: their order is not promised. */
-static bool same_results(struct arena *a, const struct pv *want, struct pv_vec *got, bool sorts)
+static bool same_results(struct cf_arena *a, const struct pv *want, struct pv_vec *got, bool sorts)
 {
 	struct pv_vec w = pv_vec(a), g = pv_vec(a);
 
@@ -70,7 +70,7 @@ static int first_value(void *user, const struct policy_solution *s)
 }
 
 /* A Rego term, as some inputs are written. */
-static const struct pv *eval_term(struct suite *s, const struct policy *p, struct arena *a,
+static const struct pv *eval_term(struct suite *s, const struct policy *p, struct cf_arena *a,
                                   const char *term)
 {
 	struct solutions all = { .arena = a, .list = pv_vec(a) };
@@ -160,7 +160,7 @@ static bool judge(const struct pv *c, struct outcome *o, char **got)
 
 static void run_one(struct suite *s, const char *file, const struct pv *c, bool is_v0)
 {
-	struct arena a = { 0 };
+	struct cf_arena a = { 0 };
 	struct outcome o = { .all = { .arena = &a, .list = pv_vec(&a) } };
 	const char *note = suite_str(c, "note");
 	char *got;
@@ -172,7 +172,7 @@ static void run_one(struct suite *s, const char *file, const struct pv *c, bool 
 	bool ok = judge(c, &o, &got);
 	suite_case(s, file, note, ok, got);
 	free(got);
-	arena_fini(&a);
+	cf_arena_fini(&a);
 }
 
 static void run_file(struct suite *s, const char *path, const char *tier)

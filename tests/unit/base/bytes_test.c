@@ -120,3 +120,23 @@ CF_TEST(utf8_is_strict)
 	EXPECT(!cf_view_is_utf8(cf_view_str("\xf4\x90\x80\x80"))); /* past U+10FFFF */
 	EXPECT(!cf_view_is_utf8(cf_view_str("\xe2\x82")));         /* cut */
 }
+
+CF_TEST(utf8_is_written_and_read_back)
+{
+	static const uint32_t runes[] = { 0,     'a',    0x7f,    0x80,    0x7ff,
+		                          0x800, 0xffff, 0x10000, 0x10ffff };
+	static const uint32_t no_text[] = { 0xd800, 0xdfff, 0x110000, UINT32_MAX };
+	uint8_t out[4];
+
+	for (size_t i = 0; i < CF_ARRAY_LEN(runes); i++) {
+		size_t n = cf_utf8_encode(runes[i], out), pos = 0;
+
+		EXPECT(cf_view_is_utf8(cf_view(out, n)));
+		EXPECT(cf_utf8_next(cf_view(out, n), &pos) == runes[i] && pos == n);
+		pos = 0;
+		if (n > 1) /* cut off: one byte is left out at a time */
+			EXPECT(cf_utf8_next(cf_view(out, n - 1), &pos) == 0xfffd && pos == 1);
+	}
+	for (size_t i = 0; i < CF_ARRAY_LEN(no_text); i++)
+		EXPECT(cf_utf8_encode(no_text[i], out) == 3 && memcmp(out, "\xef\xbf\xbd", 3) == 0);
+}

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-static const struct pv *num(struct arena *a, const char *text)
+static const struct pv *num(struct cf_arena *a, const char *text)
 {
 	const struct pv *v = number_parse(a, cf_view_str(text));
 
@@ -16,11 +16,11 @@ CF_TEST(number_parse_takes_json_numbers_only)
 {
 	static const char *const bad[] = { "",    "-",   "01",  "1.",  ".1",       "1e", "+1",
 		                           "1e+", "0x1", "1_0", "inf", "1e100001", "1 ", "--1" };
-	struct arena a = { 0 };
+	struct cf_arena a = { 0 };
 
 	for (size_t i = 0; i < CF_ARRAY_LEN(bad); i++)
 		EXPECT(!number_parse(&a, cf_view_str(bad[i])));
-	arena_fini(&a);
+	cf_arena_fini(&a);
 }
 
 CF_TEST(number_order_is_by_value)
@@ -35,13 +35,13 @@ CF_TEST(number_order_is_by_value)
 		{ "1.5", "1.49", 1 },  { "-1.5", "-1.49", -1 },
 		{ "1e3", "999.9", 1 }, { "9223372036854775807", "9223372036854775808", -1 },
 	};
-	struct arena a = { 0 };
+	struct cf_arena a = { 0 };
 
 	for (size_t i = 0; i < CF_ARRAY_LEN(cases); i++) {
 		EXPECT_INT(number_cmp(num(&a, cases[i].x), num(&a, cases[i].y)), cases[i].want);
 		EXPECT_INT(number_cmp(num(&a, cases[i].y), num(&a, cases[i].x)), -cases[i].want);
 	}
-	arena_fini(&a);
+	cf_arena_fini(&a);
 }
 
 CF_TEST(number_arithmetic_is_exact_for_integers_and_rounds_like_the_reference)
@@ -64,7 +64,7 @@ CF_TEST(number_arithmetic_is_exact_for_integers_and_rounds_like_the_reference)
 /* Random operations against 128-bit integers. */
 CF_TEST(number_arithmetic_agrees_with_wide_integers)
 {
-	struct arena a = { 0 };
+	struct cf_arena a = { 0 };
 	uint64_t seed = 88172645463325252u;
 
 	for (unsigned i = 0; i < 20000; i++) {
@@ -95,7 +95,7 @@ CF_TEST(number_arithmetic_agrees_with_wide_integers)
 
 			EXPECT(rem && number_to_i64(rem, &r) && r == (int64_t)(want % v[1]));
 		}
-		arena_reset(&a);
+		cf_arena_reset(&a);
 	}
-	arena_fini(&a);
+	cf_arena_fini(&a);
 }

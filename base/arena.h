@@ -6,53 +6,53 @@
  *
  * Small requests always succeed; the first one past the cap sets .is_over, which is sticky and which
  * every loop of the evaluator looks at: nothing is decided from an arena that is over. Requests whose
- * size a stranger chose go through arena_try(), which refuses instead.
+ * size a stranger chose go through cf_arena_try(), which refuses instead.
  */
 #include "base/bytes.h"
 
-#define ARENA_CHUNK_BYTES (64u << 10)
-#define ARENA_SMALL_MAX   (256u << 10) /* requests up to this size may overdraw the cap */
+#define CF_ARENA_CHUNK_BYTES (64u << 10)
+#define CF_ARENA_SMALL_MAX   (256u << 10) /* requests up to this size may overdraw the cap */
 
-struct arena_chunk;
+struct cf_arena_chunk;
 
-struct arena {
-	struct arena_chunk *head; /* newest first */
-	uint8_t *at, *end;        /* free part of the newest chunk */
-	size_t used;              /* bytes held from the system */
-	size_t max;               /* 0: no cap */
+struct cf_arena {
+	struct cf_arena_chunk *head; /* newest first */
+	uint8_t *at, *end;           /* free part of the newest chunk */
+	size_t used;                 /* bytes held from the system */
+	size_t max;                  /* 0: no cap */
 	bool is_over;
 };
 
-struct arena_mark {
-	struct arena_chunk *head;
+struct cf_arena_mark {
+	struct cf_arena_chunk *head;
 	uint8_t *at;
 };
 
-/* Zeroed memory aligned to 16 bytes. @size is at most ARENA_SMALL_MAX (asserted). */
-void *arena_alloc(struct arena *a, size_t size) __attribute__((returns_nonnull));
-/* As arena_alloc() for any size; NULL, with .is_over set, when it does not fit under the cap. */
-void *arena_try(struct arena *a, size_t n, size_t size);
+/* Zeroed memory aligned to 16 bytes. @size is at most CF_ARENA_SMALL_MAX (asserted). */
+void *cf_arena_alloc(struct cf_arena *a, size_t size) __attribute__((returns_nonnull));
+/* As cf_arena_alloc() for any size; NULL, with .is_over set, when it does not fit under the cap. */
+void *cf_arena_try(struct cf_arena *a, size_t n, size_t size);
 /* A NUL-terminated copy, or NULL when it does not fit. */
-char *arena_copy(struct arena *a, struct cf_view v);
+char *cf_arena_copy(struct cf_arena *a, struct cf_view v);
 
-struct arena_mark arena_mark(const struct arena *a);
+struct cf_arena_mark cf_arena_mark(const struct cf_arena *a);
 /* Gives back everything allocated since @m. */
-void arena_release(struct arena *a, struct arena_mark m);
+void cf_arena_release(struct cf_arena *a, struct cf_arena_mark m);
 /* Gives back all but one chunk; .is_over is cleared. */
-void arena_reset(struct arena *a);
-void arena_fini(struct arena *a);
+void cf_arena_reset(struct cf_arena *a);
+void cf_arena_fini(struct cf_arena *a);
 
-#define ARENA_NEW(a, type) ((type *)arena_alloc((a), sizeof(type)))
+#define CF_ARENA_NEW(a, type) ((type *)cf_arena_alloc((a), sizeof(type)))
 
 /* Grows *items (an arena array of @cap elements) to hold @want; false when over. */
-#define arena_grow(a, items, cap, want)                                                            \
+#define cf_arena_grow(a, items, cap, want)                                                         \
 	({                                                                                         \
 		bool ag_ok_ = true;                                                                \
 		if ((size_t)(want) > (size_t) * (cap)) {                                           \
 			size_t ag_cap_ = *(cap) ? (size_t) * (cap)*2 : 4;                          \
 			while (ag_cap_ < (size_t)(want))                                           \
 				ag_cap_ *= 2;                                                      \
-			void *ag_new_ = arena_try((a), ag_cap_, sizeof(**(items)));                \
+			void *ag_new_ = cf_arena_try((a), ag_cap_, sizeof(**(items)));             \
 			ag_ok_ = ag_new_ != NULL;                                                  \
 			if (ag_ok_) {                                                              \
 				if (*(cap))                                                        \

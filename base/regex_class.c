@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sets of runes: building, folding case, negating, and the sets with names. */
-#include "policy/regex_tree.h"
-#include "policy/unicode.h"
+#include "base/regex_tree.h"
+#include "base/unicode.h"
 
-#define RUNE_MAX       0x10ffffu
-#define FOLD_RANGE_MAX 0x3000u /* wider ranges hold both cases of what is in them */
+#define RUNE_MAX 0x10ffffu
+
+struct re_set re_set_new(struct cf_arena *arena)
+{
+	return (struct re_set){ .arena = arena, .before = cf_arena_mark(arena) };
+}
 
 void re_set_add(struct re_set *s, uint32_t lo, uint32_t hi)
 {
-	if (lo > hi || !arena_grow(s->arena, &s->ranges, &s->cap, s->count + 1))
+	if (lo > hi || !cf_arena_grow(s->arena, &s->ranges, &s->cap, s->count + 1))
 		return;
 	s->ranges[s->count][0] = lo;
 	s->ranges[s->count++][1] = hi;
@@ -21,11 +25,19 @@ static int by_start(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+static bool is_sorted(const struct re_set *s)
+{
+	for (uint32_t i = 1; i < s->count; i++)
+		if (s->ranges[i][0] < s->ranges[i - 1][0])
+			return false;
+	return true;
+}
+
 static void normalise(struct re_set *s)
 {
 	uint32_t n = 0;
 
-	if (s->count > 1)
+	if (!is_sorted(s))
 		qsort(s->ranges, s->count, sizeof(s->ranges[0]), by_start);
 	for (uint32_t i = 0; i < s->count; i++) {
 		if (n && s->ranges[i][0] <= s->ranges[n - 1][1] + 1) {
@@ -38,45 +50,25 @@ static void normalise(struct re_set *s)
 	s->count = n;
 }
 
-static void fold_rune(struct re_set *s, uint32_t r)
+uint32_t re_set_fold(struct re_set *s)
 {
-	/* Orbits of more than two: k K KELVIN, s S LONG S, å Å ANGSTROM, … through their cases. */
-	static const uint32_t odd[][2] = { { 'k', 0x212a }, { 's', 0x17f },   { 0xe5, 0x212b },
-		                           { 0xb5, 0x3bc }, { 0x3b8, 0x3d1 }, { 0x3c9, 0x2126 },
-		                           { 0x3c3, 0x3c2 } };
-	uint32_t lo = unicode_lower(r), up = unicode_upper(r);
+	uint32_t n, looked_at = 0;
 
-	re_set_add(s, lo, lo);
-	re_set_add(s, up, up);
-	for (size_t i = 0; i < CF_ARRAY_LEN(odd); i++)
-		if (lo == odd[i][0] || r == odd[i][1] || lo == odd[i][1]) {
-			re_set_add(s, odd[i][0], odd[i][0]);
-			re_set_add(s, odd[i][1], odd[i][1]);
-			re_set_add(s, unicode_upper(odd[i][0]), unicode_upper(odd[i][0]));
-		}
-}
-
-void re_set_fold(struct re_set *s)
-{
-	uint32_t n = s->count;
-
+	normalise(s);
+	n = s->count;
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t lo = s->ranges[i][0], hi = s->ranges[i][1];
+		uint32_t r = cf_unicode_next_folded(s->ranges[i][0]), hi = s->ranges[i][1];
 
-		if (hi - lo > FOLD_RANGE_MAX)
-			continue;
-		for (uint32_t r = lo; r <= hi; r++)
-			if (unicode_lower(r) != r || unicode_upper(r) != r)
-				fold_rune(s, r);
-		normalise(s);
-		if (i + 1 >= s->count)
-			return;
+		for (; r <= hi; r = cf_unicode_next_folded(r + 1), looked_at++)
+			for (uint32_t f = cf_unicode_fold(r); f != r; f = cf_unicode_fold(f))
+				re_set_add(s, f, f);
 	}
+	return looked_at + n;
 }
 
 void re_set_negate(struct re_set *s)
 {
-	struct re_set out = { .arena = s->arena };
+	struct re_set out = { .arena = s->arena, .before = s->before };
 	uint32_t next = 0;
 
 	normalise(s);
@@ -179,8 +171,8 @@ bool re_set_named(struct re_set *s, struct cf_view name, bool negated)
 	memcpy(text, name.data, name.size);
 	if (strcmp(text, "Any") == 0)
 		re_set_add(&found, 0, RUNE_MAX);
-	const struct unicode_range *r;
-	for (size_t k = 0; (r = unicode_category(text, k, &n)); k++)
+	const struct cf_unicode_range *r;
+	for (size_t k = 0; (r = cf_unicode_category(text, k, &n)); k++)
 		for (size_t i = 0; i < n; i++)
 			re_set_add(&found, r[i].lo, r[i].hi);
 	add_script(&found, text);
@@ -243,14 +235,14 @@ bool re_set_perl(struct re_set *s, uint8_t letter)
 	}
 }
 
-uint32_t re_set_done(struct re_set *s, struct regex *re)
+uint32_t re_set_done(struct re_set *s, struct cf_regex *re)
 {
 	normalise(s);
-	if (!arena_grow(&re->arena, &re->classes, &re->class_cap, re->class_count + 1))
+	if (!cf_arena_grow(&re->arena, &re->classes, &re->class_cap, re->class_count + 1))
 		return 0;
 	struct regex_class *k = &re->classes[re->class_count];
 	*k = (struct regex_class){ .count = s->count };
-	k->ranges = arena_try(&re->arena, s->count + 1, sizeof(s->ranges[0]));
+	k->ranges = cf_arena_try(&re->arena, s->count + 1, sizeof(s->ranges[0]));
 	if (!k->ranges)
 		return 0;
 	if (s->count)
@@ -258,5 +250,6 @@ uint32_t re_set_done(struct re_set *s, struct regex *re)
 	for (uint32_t i = 0; i < s->count; i++)
 		for (uint32_t r = s->ranges[i][0]; r <= s->ranges[i][1] && r < 128; r++)
 			k->ascii[r / 8] |= (uint8_t)(1u << (r % 8));
+	cf_arena_release(s->arena, s->before);
 	return re->class_count++;
 }

@@ -3,8 +3,7 @@
  * The machine: a list of threads in order of preference, all of them at the same place of the text.
  * Each instruction is on the list at most once, so a step costs at most one program length.
  */
-#include "policy/regex.h"
-#include "policy/value.h"
+#include "base/regex_tree.h"
 
 #define NO_RUNE 0xffffffffu
 
@@ -16,8 +15,8 @@ struct thread_list {
 };
 
 struct machine {
-	const struct regex *re;
-	struct regex_run *run;
+	const struct cf_regex *re;
+	struct cf_regex_run *run;
 	struct cf_view text;
 	uint32_t cap_count; /* positions per thread; 0: only yes or no */
 	struct thread_list now, next;
@@ -106,7 +105,7 @@ static void add_thread(struct machine *m, struct thread_list *l, uint32_t pc, si
 		if (has_thread(l, pc))
 			continue;
 		put_thread(m, l, pc);
-		m->run->budget -= m->run->budget > 0;
+		m->run->steps_left -= m->run->steps_left > 0;
 		const struct regex_inst *i = &m->re->prog[pc];
 		switch ((enum regex_op)i->op) {
 		case REGEX_SPLIT:
@@ -169,7 +168,7 @@ static uint32_t rune_at(struct cf_view text, size_t pos, size_t *next)
 	*next = pos;
 	if (pos >= text.size)
 		return NO_RUNE;
-	return pv_rune(text, next);
+	return cf_utf8_next(text, next);
 }
 
 static uint32_t rune_before(struct cf_view text, size_t pos)
@@ -181,7 +180,7 @@ static uint32_t rune_before(struct cf_view text, size_t pos)
 	do {
 		at--;
 	} while (at && (text.data[at] & 0xc0) == 0x80 && pos - at < 4);
-	return pv_rune(text, &at);
+	return cf_utf8_next(text, &at);
 }
 
 /* The next place where a match may start, or SIZE_MAX. */
@@ -232,13 +231,13 @@ static void run_machine(struct machine *m, size_t pos)
 		struct thread_list spent = m->now;
 		m->now = m->next;
 		m->next = spent;
-		if (!m->run->budget) {
+		if (!m->run->steps_left) {
 			m->run->is_over = true;
 			return;
 		}
 		if (rune == NO_RUNE || (m->found && !m->cap_count))
 			return;
-		m->run->budget--;
+		m->run->steps_left--;
 		before = rune;
 		pos = next_pos;
 	}
@@ -248,26 +247,24 @@ static bool list_init(struct machine *m, struct thread_list *l)
 {
 	uint32_t n = m->re->count;
 
-	l->dense = arena_try(&m->run->arena, n, sizeof(*l->dense));
-	l->sparse = arena_try(&m->run->arena, n, sizeof(*l->sparse));
-	l->caps = arena_try(&m->run->arena, (size_t)n * m->cap_count + 1, sizeof(*l->caps));
+	l->dense = cf_arena_try(&m->run->arena, n, sizeof(*l->dense));
+	l->sparse = cf_arena_try(&m->run->arena, n, sizeof(*l->sparse));
+	l->caps = cf_arena_try(&m->run->arena, (size_t)n * m->cap_count + 1, sizeof(*l->caps));
 	return l->dense && l->sparse && l->caps;
 }
 
-#define REGEX_RUN_MEMORY_MAX (64u << 20)
-
-bool regex_match(const struct regex *re, struct regex_run *run, struct cf_view text, size_t from,
-                 struct regex_span *spans)
+bool cf_regex_match(const struct cf_regex *re, struct cf_regex_run *run, struct cf_view text,
+                    size_t from, struct cf_regex_span *spans)
 {
 	struct machine m = { .re = re, .run = run, .text = text };
 
 	m.cap_count = spans ? 2 * (re->group_count + 1) : 0;
-	arena_reset(&run->arena);
-	run->arena.max = REGEX_RUN_MEMORY_MAX;
+	cf_arena_reset(&run->arena);
+	run->arena.max = CF_REGEX_RUN_MAX;
 	run->is_over = false;
-	m.work = arena_try(&run->arena, m.cap_count + 1, sizeof(*m.work));
-	m.best = arena_try(&run->arena, m.cap_count + 1, sizeof(*m.best));
-	m.stack = arena_try(&run->arena, 2 * (size_t)re->count + 2, sizeof(*m.stack));
+	m.work = cf_arena_try(&run->arena, m.cap_count + 1, sizeof(*m.work));
+	m.best = cf_arena_try(&run->arena, m.cap_count + 1, sizeof(*m.best));
+	m.stack = cf_arena_try(&run->arena, 2 * (size_t)re->count + 2, sizeof(*m.stack));
 	if (!list_init(&m, &m.now) || !list_init(&m, &m.next) || !m.work || !m.best || !m.stack) {
 		run->is_over = true;
 		return false;
@@ -282,7 +279,7 @@ bool regex_match(const struct regex *re, struct regex_run *run, struct cf_view t
 	return m.found && !run->is_over;
 }
 
-void regex_run_fini(struct regex_run *run)
+void cf_regex_run_fini(struct cf_regex_run *run)
 {
-	arena_fini(&run->arena);
+	cf_arena_fini(&run->arena);
 }

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pattern text to tree. */
-#include "policy/regex_tree.h"
-#include "policy/value.h"
+#include "base/regex_tree.h"
+#include "base/unicode.h"
 
 enum { FLAG_I = 1, FLAG_M = 2, FLAG_S = 4, FLAG_U = 8 };
 
 struct re_parser {
-	struct regex *re;
-	struct arena *arena;
+	struct cf_regex *re;
+	struct cf_arena *arena;
 	struct cf_view in;
 	size_t pos;
 	unsigned flags, depth;
+	uint32_t folded; /* work done on cases */
 	int failed;
 	struct cf_err *err;
 };
@@ -23,6 +24,14 @@ static void *bad(struct re_parser *p, const char *what)
 		p->failed = cf_fail(p->err, CF_INVALID_ARGUMENT, "error parsing regexp: %s at %zu",
 		                    what, p->pos);
 	return NULL;
+}
+
+/* Nothing is decided from what did not fit. */
+static void over(struct re_parser *p, const char *what)
+{
+	if (!p->failed)
+		p->failed =
+			cf_fail(p->err, CF_RESOURCE_EXHAUSTED, "regexp needs too much %s", what);
 }
 
 static int peek(const struct re_parser *p)
@@ -42,35 +51,45 @@ static bool take(struct re_parser *p, const char *s)
 
 static struct re_node *node_new(struct re_parser *p, enum re_kind kind)
 {
-	struct re_node *n = ARENA_NEW(p->arena, struct re_node);
+	struct re_node *n = CF_ARENA_NEW(p->arena, struct re_node);
 
 	n->kind = (uint8_t)kind;
+	n->copies = 1;
 	return n;
 }
 
 static void add_kid(struct re_parser *p, struct re_node *n, struct re_node *kid)
 {
-	if (kid && arena_grow(p->arena, &n->kids, &n->cap, n->count + 1))
-		n->kids[n->count++] = kid;
+	if (!kid || !cf_arena_grow(p->arena, &n->kids, &n->cap, n->count + 1))
+		return;
+	n->kids[n->count++] = kid;
+	n->copies = CF_MAX(n->copies, kid->copies);
 }
 
 static struct re_node *class_node(struct re_parser *p, struct re_set *s)
 {
+	uint32_t klass = re_set_done(s, p->re); /* first: it gives memory back */
 	struct re_node *n = node_new(p, RE_CLASS);
 
-	n->klass = re_set_done(s, p->re);
+	n->klass = klass;
 	return n;
+}
+
+static void fold(struct re_parser *p, struct re_set *s)
+{
+	p->folded += re_set_fold(s);
+	if (p->folded > CF_REGEX_FOLDS_MAX)
+		over(p, "folding of cases");
 }
 
 static struct re_node *char_node(struct re_parser *p, uint32_t r)
 {
-	struct re_set s = { .arena = p->arena };
+	if (p->flags & FLAG_I && cf_unicode_fold(r) != r) {
+		struct re_set s = re_set_new(p->arena);
 
-	if (p->flags & FLAG_I) {
 		re_set_add(&s, r, r);
-		re_set_fold(&s);
-		if (s.count > 1 || s.ranges[0][0] != s.ranges[0][1])
-			return class_node(p, &s);
+		fold(p, &s);
+		return class_node(p, &s);
 	}
 	struct re_node *n = node_new(p, RE_CHAR);
 	n->rune = r;
@@ -183,23 +202,14 @@ static bool class_escape(struct re_parser *p, struct re_set *s)
 	return re_set_perl(s, (uint8_t)c);
 }
 
-static struct re_node *parse_quoted(struct re_parser *p)
-{
-	struct re_node *n = node_new(p, RE_CAT);
-
-	while (p->pos < p->in.size && !take(p, "\\E"))
-		add_kid(p, n, char_node(p, pv_rune(p->in, &p->pos)));
-	return n;
-}
-
 static struct re_node *parse_escape(struct re_parser *p)
 {
-	struct re_set s = { .arena = p->arena };
+	struct re_set s = re_set_new(p->arena);
 	uint32_t r;
 
 	if (class_escape(p, &s)) {
 		if (p->flags & FLAG_I)
-			re_set_fold(&s);
+			fold(p, &s);
 		return class_node(p, &s);
 	}
 	if (take(p, "\\A"))
@@ -210,8 +220,6 @@ static struct re_node *parse_escape(struct re_parser *p)
 		return assert_node(p, REGEX_WORD);
 	if (take(p, "\\B"))
 		return assert_node(p, REGEX_NO_WORD);
-	if (take(p, "\\Q"))
-		return parse_quoted(p);
 	p->pos++;
 	if (!rune_escape(p, &r))
 		return bad(p, "invalid escape sequence");
@@ -226,7 +234,7 @@ static bool class_rune(struct re_parser *p, uint32_t *ret)
 		return false;
 	if (take(p, "\\"))
 		return rune_escape(p, ret);
-	*ret = pv_rune(p->in, &p->pos);
+	*ret = cf_utf8_next(p->in, &p->pos);
 	return true;
 }
 
@@ -264,7 +272,7 @@ static bool class_range(struct re_parser *p, struct re_set *s)
 
 static struct re_node *parse_class(struct re_parser *p)
 {
-	struct re_set s = { .arena = p->arena };
+	struct re_set s = re_set_new(p->arena);
 	bool is_first = true, negated;
 
 	p->pos++;
@@ -279,7 +287,7 @@ static struct re_node *parse_class(struct re_parser *p)
 	if (!take(p, "]"))
 		return bad(p, "missing closing ]");
 	if (p->flags & FLAG_I)
-		re_set_fold(&s);
+		fold(p, &s);
 	if (negated)
 		re_set_negate(&s);
 	return class_node(p, &s);
@@ -301,9 +309,9 @@ static bool is_name(struct cf_view v)
 
 static bool add_group(struct re_parser *p, struct cf_view name, uint32_t *ret)
 {
-	struct regex *re = p->re;
+	struct cf_regex *re = p->re;
 
-	if (re->group_count == REGEX_GROUPS_MAX) {
+	if (re->group_count == CF_REGEX_GROUPS_MAX) {
 		bad(p, "too many groups");
 		return false;
 	}
@@ -312,7 +320,7 @@ static bool add_group(struct re_parser *p, struct cf_view name, uint32_t *ret)
 			bad(p, "duplicate capture group name");
 			return false;
 		}
-	re->names[re->group_count] = name.size ? arena_copy(&re->arena, name) : NULL;
+	re->names[re->group_count] = name.size ? cf_arena_copy(&re->arena, name) : NULL;
 	*ret = ++re->group_count;
 	return true;
 }
@@ -381,7 +389,7 @@ static struct re_node *parse_group(struct re_parser *p)
 	} else if (!add_group(p, (struct cf_view){ 0 }, &group)) {
 		return NULL;
 	}
-	if (++p->depth > REGEX_NEST_MAX)
+	if (++p->depth > CF_REGEX_NEST_MAX)
 		return bad(p, "expression nests too deeply");
 	p->flags = flags;
 	struct re_node *inner = parse_alternatives(p);
@@ -401,7 +409,7 @@ static struct re_node *parse_group(struct re_parser *p)
 
 static struct re_node *parse_atom(struct re_parser *p)
 {
-	struct re_set s = { .arena = p->arena };
+	struct re_set s = re_set_new(p->arena);
 
 	switch (peek(p)) {
 	case '(':
@@ -427,7 +435,7 @@ static struct re_node *parse_atom(struct re_parser *p)
 	case '?':
 		return bad(p, "missing argument to repetition operator");
 	default:
-		return char_node(p, pv_rune(p->in, &p->pos));
+		return char_node(p, cf_utf8_next(p->in, &p->pos));
 	}
 }
 
@@ -483,7 +491,7 @@ static bool read_repeat(struct re_parser *p, int *min, int *max)
 	case '{':
 		if (!read_braces(p, min, max))
 			return false;
-		if (*min > REGEX_REPEAT_MAX || *max > REGEX_REPEAT_MAX ||
+		if (*min > (int)CF_REGEX_REPEAT_MAX || *max > (int)CF_REGEX_REPEAT_MAX ||
 		    (*max >= 0 && *max < *min))
 			bad(p, "invalid repeat count");
 		return true;
@@ -494,9 +502,34 @@ static bool read_repeat(struct re_parser *p, int *min, int *max)
 	return true;
 }
 
-static struct re_node *parse_repeat(struct re_parser *p)
+static struct re_node *repeat_node(struct re_parser *p, struct re_node *inner, int min, int max)
 {
-	struct re_node *n = parse_atom(p);
+	struct re_node *n = node_new(p, RE_REPEAT);
+
+	n->min = min;
+	n->max = max;
+	n->is_lazy = take(p, "?") != ((p->flags & FLAG_U) != 0);
+	add_kid(p, n, inner);
+	/* As RE2 counts: x{0} is nothing, and * + ? make no copies. */
+	n->copies = max == 0 ? 1 : inner->copies * (uint32_t)CF_MAX(max < 0 ? min : max, 1);
+	return n->copies > CF_REGEX_REPEAT_MAX ? bad(p, "invalid repeat count") : n;
+}
+
+/* Behind \Q: all runes but the last go into @seq, because that one alone may be repeated. */
+static struct re_node *parse_quoted(struct re_parser *p, struct re_node *seq)
+{
+	struct re_node *last = NULL;
+
+	while (p->pos < p->in.size && !take(p, "\\E") && !p->failed) {
+		add_kid(p, seq, last);
+		last = char_node(p, cf_utf8_next(p->in, &p->pos));
+	}
+	return last ? last : node_new(p, RE_EMPTY);
+}
+
+static struct re_node *parse_repeat(struct re_parser *p, struct re_node *seq)
+{
+	struct re_node *n = take(p, "\\Q") ? parse_quoted(p, seq) : parse_atom(p);
 	int min, max;
 	bool was_repeated = false;
 
@@ -504,12 +537,9 @@ static struct re_node *parse_repeat(struct re_parser *p)
 		if (was_repeated)
 			return bad(p, "invalid nested repetition operator");
 		was_repeated = true;
-		struct re_node *r = node_new(p, RE_REPEAT);
-		r->min = min;
-		r->max = max;
-		r->is_lazy = take(p, "?") != ((p->flags & FLAG_U) != 0);
-		add_kid(p, r, n);
-		n = r;
+		if (p->failed)
+			return NULL;
+		n = repeat_node(p, n, min, max);
 	}
 	return p->failed ? NULL : n;
 }
@@ -519,9 +549,11 @@ static struct re_node *parse_sequence(struct re_parser *p)
 	struct re_node *n = node_new(p, RE_CAT);
 
 	while (peek(p) >= 0 && peek(p) != '|' && peek(p) != ')') {
-		struct re_node *kid = parse_repeat(p);
+		struct re_node *kid = parse_repeat(p, n);
 
-		if (!kid)
+		if (p->arena->is_over || p->re->arena.is_over)
+			over(p, "memory");
+		if (!kid || p->failed)
 			return NULL;
 		add_kid(p, n, kid);
 	}
@@ -542,17 +574,17 @@ static struct re_node *parse_alternatives(struct re_parser *p)
 	return n->count == 1 ? n->kids[0] : n;
 }
 
-int regex_parse(struct regex *re, struct cf_view pattern, struct arena *tree, struct re_node **ret,
-                struct cf_err *err)
+int re_parse(struct cf_regex *re, struct cf_view pattern, struct cf_arena *tree,
+             struct re_node **ret, struct cf_err *err)
 {
 	struct re_parser p = { .re = re, .arena = tree, .in = pattern, .err = err };
 
-	if (pattern.size > REGEX_PATTERN_MAX)
+	if (pattern.size > CF_REGEX_PATTERN_MAX)
 		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "regexp of %zu bytes, limit %u",
-		               pattern.size, REGEX_PATTERN_MAX);
+		               pattern.size, CF_REGEX_PATTERN_MAX);
 	if (!cf_view_is_utf8(pattern))
 		return cf_fail(err, CF_INVALID_ARGUMENT, "error parsing regexp: invalid UTF-8");
-	re->names = arena_alloc(&re->arena, REGEX_GROUPS_MAX * sizeof(*re->names));
+	re->names = cf_arena_alloc(&re->arena, CF_REGEX_GROUPS_MAX * sizeof(*re->names));
 	struct re_node *n = parse_alternatives(&p);
 	if (n && p.pos < pattern.size)
 		bad(&p, "unexpected )");

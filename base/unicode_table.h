@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* The generated tables behind unicode.h. */
-#include "policy/unicode.h"
+#include "base/unicode.h"
 
 struct unicode_name {
 	char name[4];
@@ -13,8 +13,11 @@ struct unicode_case {
 	int32_t delta;
 	uint8_t step;
 };
-extern const struct unicode_range unicode_ranges[];
+extern const struct cf_unicode_range unicode_ranges[];
 extern const struct unicode_name unicode_names[];
 extern const unsigned unicode_name_count;
 extern const struct unicode_case unicode_lower_runs[], unicode_upper_runs[];
+/* Where the next in a round of cases is neither its lower nor its upper case; sorted. */
+extern const uint32_t unicode_rounds[][2];
+extern const unsigned unicode_round_count;
 extern const unsigned unicode_lower_count, unicode_upper_count;

@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tree to program; the life of a compiled pattern. */
-#include "policy/regex_tree.h"
-#include "policy/value.h"
+#include "base/regex_tree.h"
 
 struct emitter {
-	struct regex *re;
+	struct cf_regex *re;
 	struct cf_err *err;
 	int failed;
 };
 
 static uint32_t emit(struct emitter *e, enum regex_op op, uint32_t x, uint32_t y)
 {
-	struct regex *re = e->re;
+	struct cf_regex *re = e->re;
 
-	if (re->count >= REGEX_PROGRAM_MAX ||
-	    !arena_grow(&re->arena, &re->prog, &re->cap, re->count + 1)) {
+	if (re->count >= CF_REGEX_PROGRAM_MAX ||
+	    !cf_arena_grow(&re->arena, &re->prog, &re->cap, re->count + 1)) {
 		if (!e->failed)
 			e->failed = cf_fail(e->err, CF_RESOURCE_EXHAUSTED,
 			                    "regexp needs more than %u instructions",
-			                    REGEX_PROGRAM_MAX);
+			                    CF_REGEX_PROGRAM_MAX);
 		return 0;
 	}
 	re->prog[re->count] = (struct regex_inst){ .op = (uint8_t)op, .x = x, .y = y };
@@ -126,23 +125,30 @@ static void emit_node(struct emitter *e, const struct re_node *n)
 	}
 }
 
-/* Runes at the program's start that every match has to begin with. */
-static void find_prefix(struct regex *re)
+/* Bytes that are no UTF-8 match U+FFFD too: it stands for no bytes in particular. */
+static bool is_literal(const struct regex_inst *i)
 {
-	struct pv_sb b = pv_sb(&re->arena);
-	uint32_t at = 0;
-
-	re->is_anchored = re->prog[0].op == REGEX_ASSERT && re->prog[0].x == REGEX_TEXT_START;
-	while (re->prog[at].op == REGEX_CHAR || re->prog[at].op == REGEX_SAVE) {
-		if (re->prog[at].op == REGEX_CHAR)
-			pv_sb_rune(&b, re->prog[at].x);
-		at++;
-	}
-	if (!b.is_bad)
-		re->prefix = cf_view(b.data, b.size);
+	return i->op == REGEX_CHAR && i->x != 0xfffd;
 }
 
-int regex_compile(struct regex *re, const struct re_node *tree, struct cf_err *err)
+/* Runes at the program's start that every match has to begin with. */
+static void find_prefix(struct cf_regex *re)
+{
+	uint32_t end = 0;
+	size_t size = 0;
+
+	re->is_anchored = re->prog[0].op == REGEX_ASSERT && re->prog[0].x == REGEX_TEXT_START;
+	while (is_literal(&re->prog[end]) || re->prog[end].op == REGEX_SAVE)
+		end++;
+	uint8_t *bytes = cf_arena_try(&re->arena, end, 4);
+
+	for (uint32_t at = 0; bytes && at < end; at++)
+		if (re->prog[at].op == REGEX_CHAR)
+			size += cf_utf8_encode(re->prog[at].x, bytes + size);
+	re->prefix = cf_view(bytes, size);
+}
+
+int re_compile(struct cf_regex *re, const struct re_node *tree, struct cf_err *err)
 {
 	struct emitter e = { .re = re, .err = err };
 
@@ -154,34 +160,53 @@ int regex_compile(struct regex *re, const struct re_node *tree, struct cf_err *e
 	return 0;
 }
 
-#define REGEX_MEMORY_MAX (32u << 20)
-
-int regex_new(struct cf_view pattern, struct regex **ret, struct cf_err *err)
+int cf_regex_new(struct cf_view pattern, struct cf_regex **ret, struct cf_err *err)
 {
-	struct arena tree = { .max = REGEX_MEMORY_MAX };
-	struct regex *re = cf_zalloc(sizeof(*re));
+	struct cf_arena tree = { .max = CF_REGEX_MEMORY_MAX };
+	struct cf_regex *re = cf_zalloc(sizeof(*re));
 	struct re_node *n;
 
-	re->arena.max = REGEX_MEMORY_MAX;
-	int r = regex_parse(re, pattern, &tree, &n, err);
-	if (r >= 0 && (tree.is_over || re->arena.is_over))
-		r = cf_fail(err, CF_RESOURCE_EXHAUSTED, "regexp needs too much memory");
+	re->arena.max = CF_REGEX_MEMORY_MAX;
+	int r = re_parse(re, pattern, &tree, &n, err);
 	if (r >= 0)
-		r = regex_compile(re, n, err);
-	arena_fini(&tree);
+		r = re_compile(re, n, err);
+	cf_arena_fini(&tree);
 	if (r < 0) {
-		regex_free(re);
+		cf_regex_free(re);
 		return r;
 	}
 	*ret = re;
 	return 0;
 }
 
-struct regex *regex_free(struct regex *re)
+struct cf_regex *cf_regex_free(struct cf_regex *re)
 {
 	if (re) {
-		arena_fini(&re->arena);
+		cf_arena_fini(&re->arena);
 		free(re);
 	}
 	return NULL;
+}
+
+uint32_t cf_regex_size(const struct cf_regex *re)
+{
+	return re->count;
+}
+
+size_t cf_regex_bytes(const struct cf_regex *re)
+{
+	return re->arena.used;
+}
+
+uint32_t cf_regex_groups(const struct cf_regex *re)
+{
+	return re->group_count;
+}
+
+uint32_t cf_regex_group(const struct cf_regex *re, struct cf_view name)
+{
+	for (uint32_t i = 0; i < re->group_count; i++)
+		if (re->names[i] && cf_view_eq_str(name, re->names[i]))
+			return i + 1;
+	return 0;
 }
