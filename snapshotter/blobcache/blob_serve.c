@@ -10,37 +10,95 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define OUT_MAX (BLOBCACHE_BODY_MAX + BLOBCACHE_HEAD_BYTES)
+
+/* ---- shares ---- */
+
+struct share {
+	pthread_mutex_t *lock;
+	struct share *next; /* the server's list */
+	pid_t pid;
+	int pidfd; /* -1: of one connection alone */
+	unsigned conns;
+	/* under the lock */
+	uint64_t left; /* bytes it may still store */
+	unsigned failed;
+	uint64_t *stale, *over; /* the server's counters */
+};
+
+/* Also for what comes to nothing: the disk had the work. */
+static int share_take(struct share *sh, uint64_t size, struct cf_err *err)
+{
+	pthread_mutex_lock(sh->lock);
+	bool is_over = size > sh->left || sh->failed >= BLOB_SERVE_FAILED_MAX;
+
+	if (is_over)
+		++*sh->over;
+	else
+		sh->left -= size;
+	pthread_mutex_unlock(sh->lock);
+	return is_over ? cf_fail(err, CF_RESOURCE_EXHAUSTED, "this pod has stored its share") : 0;
+}
+
+static void share_give_back(struct share *sh, uint64_t size)
+{
+	pthread_mutex_lock(sh->lock);
+	sh->left += size;
+	pthread_mutex_unlock(sh->lock);
+}
+
+static void share_failed(struct share *sh, bool is_stale)
+{
+	pthread_mutex_lock(sh->lock);
+	sh->failed++;
+	*sh->stale += is_stale;
+	pthread_mutex_unlock(sh->lock);
+}
 
 /* ---- requests ---- */
 
 struct slot {
 	struct blob_upload *up;
 	uint32_t handle;
-	int64_t touched_ms;
+};
+
+struct alone { /* a share without a server */
+	struct share share;
+	pthread_mutex_t lock;
+	uint64_t stale, over;
 };
 
 struct blob_conn {
 	struct blob_store *store;
-	uint64_t budget; /* bytes it may still store */
+	struct share *share; /* borrowed */
+	struct alone alone;
 	struct slot slots[BLOB_SERVE_UPLOADS_MAX];
 	uint32_t next_handle;
-	/* The blob that was read last stays open: reads come in long rows. */
-	char digest[BLOBCACHE_DIGEST + 1];
-	int fd;
-	uint64_t size;
 };
 
-struct blob_conn *blob_conn_new(const struct blob_serve_opts *opts)
+static struct blob_conn *conn_new(struct blob_store *store, struct share *share)
 {
 	struct blob_conn *c = cf_zalloc(sizeof(*c));
 
-	c->store = opts->store;
-	c->budget = opts->size_max / BLOB_SERVE_BUDGET_PART;
-	c->fd = -1;
+	pthread_mutex_init(&c->alone.lock, NULL);
+	c->store = store;
+	c->share = share;
 	c->next_handle = 1;
+	return c;
+}
+
+struct blob_conn *blob_conn_new(const struct blob_serve_opts *opts)
+{
+	struct blob_conn *c = conn_new(opts->store, NULL);
+
+	c->share = &c->alone.share;
+	*c->share = (struct share){ .lock = &c->alone.lock,
+		                    .left = opts->size_max / BLOB_SERVE_SHARE_PART,
+		                    .stale = &c->alone.stale,
+		                    .over = &c->alone.over };
 	return c;
 }
 
@@ -50,27 +108,29 @@ static void slot_clear(struct slot *s)
 	s->handle = 0;
 }
 
+/* One that came to nothing. */
+static void slot_fail(struct blob_conn *c, struct slot *s, bool is_stale)
+{
+	if (!s->up)
+		return;
+	slot_clear(s);
+	share_failed(c->share, is_stale);
+}
+
+static void fail_all(struct blob_conn *c)
+{
+	for (size_t i = 0; i < BLOB_SERVE_UPLOADS_MAX; i++)
+		slot_fail(c, &c->slots[i], false);
+}
+
 struct blob_conn *blob_conn_free(struct blob_conn *c)
 {
 	if (!c)
 		return NULL;
-	for (size_t i = 0; i < BLOB_SERVE_UPLOADS_MAX; i++)
-		slot_clear(&c->slots[i]);
-	cf_close(&c->fd);
+	fail_all(c);
+	pthread_mutex_destroy(&c->alone.lock);
 	free(c);
 	return NULL;
-}
-
-static int open_blob(struct blob_conn *c, const char *digest, struct cf_err *err)
-{
-	if (c->fd >= 0 && cf_streq(c->digest, digest))
-		return 0;
-	cf_close(&c->fd);
-	int r = blob_store_get(c->store, digest, &c->fd, &c->size, err);
-
-	if (r == 0)
-		memcpy(c->digest, digest, sizeof(c->digest));
-	return r;
 }
 
 static int do_hello(struct blob_conn *c, const struct blobcache_request *q, struct cf_buf *body,
@@ -78,8 +138,7 @@ static int do_hello(struct blob_conn *c, const struct blobcache_request *q, stru
 {
 	(void)err;
 	/* A client that begins anew has forgotten what it had under way. */
-	for (size_t i = 0; i < BLOB_SERVE_UPLOADS_MAX; i++)
-		slot_clear(&c->slots[i]);
+	fail_all(c);
 	cf_buf_add(body, q->nonce, sizeof(q->nonce));
 	cf_buf_add_u32be(body, BLOBCACHE_VERSION);
 	cf_buf_add_u32be(body, BLOBCACHE_DATA_MAX);
@@ -89,44 +148,47 @@ static int do_hello(struct blob_conn *c, const struct blobcache_request *q, stru
 static int do_stat(struct blob_conn *c, const struct blobcache_request *q, struct cf_buf *body,
                    struct cf_err *err)
 {
-	int r = open_blob(c, q->digest, err);
+	uint64_t size = 0;
+	int r = blob_store_find(c->store, q->digest, &size, err);
 
 	if (r == 0)
-		cf_buf_add_u64be(body, c->size);
+		cf_buf_add_u64be(body, size);
 	return r;
 }
 
 static int do_read(struct blob_conn *c, const struct blobcache_request *q, struct cf_buf *body,
                    struct cf_err *err)
 {
-	int r = open_blob(c, q->digest, err);
+	uint8_t *to = cf_buf_reserve(body, q->length);
+	size_t n = 0;
 
-	if (r < 0)
-		return r;
-	uint64_t left = q->offset < c->size ? c->size - q->offset : 0;
-	size_t n = q->length < left ? q->length : (size_t)left;
-	uint8_t *to = cf_buf_reserve(body, n);
-
-	if (n && !to)
+	if (q->length && !to)
 		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "no memory");
-	r = n ? cf_pread_full(c->fd, to, n, (off_t)q->offset, err) : 0;
+	int r = blob_store_read(c->store, q->digest, q->offset, to, q->length, &n, err);
+
 	if (r == 0)
 		body->size += n;
 	return r;
 }
 
-static void drop_stale(struct blob_conn *c)
+static bool drop_stale(struct blob_conn *c)
 {
 	int64_t now = cf_now_ms();
+	bool has_uploads = false;
 
-	for (size_t i = 0; i < BLOB_SERVE_UPLOADS_MAX; i++)
-		if (c->slots[i].up && now - c->slots[i].touched_ms > BLOB_SERVE_UPLOAD_MS)
-			slot_clear(&c->slots[i]);
+	for (size_t i = 0; i < BLOB_SERVE_UPLOADS_MAX; i++) {
+		struct slot *s = &c->slots[i];
+
+		if (s->up && blob_upload_is_stale(s->up, now))
+			slot_fail(c, s, true);
+		has_uploads |= s->up != NULL;
+	}
+	return has_uploads;
 }
 
 static struct slot *free_slot(struct blob_conn *c)
 {
-	drop_stale(c);
+	(void)drop_stale(c);
 	for (size_t i = 0; i < BLOB_SERVE_UPLOADS_MAX; i++)
 		if (!c->slots[i].up)
 			return &c->slots[i];
@@ -149,15 +211,16 @@ static int do_offer(struct blob_conn *c, const struct blobcache_request *q, stru
 
 	if (!s)
 		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "too many uploads at once");
-	if (q->offset > c->budget)
-		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "this pod has stored its share");
-	int r = blob_upload_begin(c->store, q->digest, q->offset, &s->up, err);
+	int r = share_take(c->share, q->offset, err);
 
 	if (r < 0)
 		return r;
-	c->budget -= q->offset; /* also when it comes to nothing: the disk had the work */
+	r = blob_upload_begin(c->store, q->digest, q->offset, &s->up, err);
+	if (r < 0) {
+		share_give_back(c->share, q->offset);
+		return r;
+	}
 	s->handle = c->next_handle++;
-	s->touched_ms = cf_now_ms();
 	cf_buf_add_u32be(body, s->handle);
 	return 0;
 }
@@ -174,9 +237,8 @@ static int do_write(struct blob_conn *c, const struct blobcache_request *q, stru
 	                ? blob_upload_write(s->up, q->data, err)
 	                : cf_fail(err, CF_OUT_OF_RANGE, "upload %u: not the next byte", q->handle);
 
-	s->touched_ms = cf_now_ms();
 	if (r < 0)
-		slot_clear(s);
+		slot_fail(c, s, false);
 	return r;
 }
 
@@ -190,7 +252,10 @@ static int do_finish(struct blob_conn *c, const struct blobcache_request *q, str
 		return -CF_NOT_FOUND;
 	int r = blob_upload_finish(s->up, err);
 
-	slot_clear(s);
+	if (r < 0)
+		slot_fail(c, s, false);
+	else
+		slot_clear(s);
 	return r;
 }
 
@@ -202,7 +267,7 @@ static int do_abort(struct blob_conn *c, const struct blobcache_request *q, stru
 	(void)body;
 	if (!s)
 		return -CF_NOT_FOUND;
-	slot_clear(s);
+	slot_fail(c, s, false);
 	return 0;
 }
 
@@ -246,30 +311,33 @@ void blob_conn_answer(struct blob_conn *c, const struct blobcache_head *head, st
 struct peer {
 	struct blob_serve *s;
 	struct peer *next;
+	struct share *share;
 	int fd;
 	struct blob_conn *conn;
+	uint8_t *in; /* NULL while idle, as @out is empty then */
+	struct cf_buf out;
 };
 
 struct blob_serve {
 	struct blob_serve_opts opts;
-	pthread_mutex_t lock;
+	pthread_mutex_t lock; /* all below, and the shares */
 	pthread_cond_t gone;
-	struct peer *peers; /* under the lock */
-	unsigned count;     /* threads; under the lock */
+	struct peer *peers;
+	struct share *shares;
+	unsigned shares_count;
+	struct blob_serve_stats stats; /* connections: threads */
 };
 
-/* Fills @to. @timeout_ms < 0: as long as it takes. False: the peer is gone, or too slow. */
-static bool take(int fd, uint8_t *to, size_t size, int64_t timeout_ms)
+/* Fills @to. False: the peer is gone, or too slow. */
+static bool take(int fd, uint8_t *to, size_t size)
 {
-	int64_t until = timeout_ms < 0 ? -1 : cf_now_ms() + timeout_ms;
+	int64_t until = cf_now_ms() + BLOB_SERVE_FRAME_MS;
 
 	for (size_t at = 0; at < size;) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
-		int64_t left = until < 0 ? -1 : until - cf_now_ms();
+		int64_t left = until - cf_now_ms();
 
-		if (until >= 0 && left <= 0)
-			return false;
-		if (poll(&p, 1, (int)left) < 0 && errno != EINTR)
+		if (left <= 0 || (poll(&p, 1, (int)left) < 0 && errno != EINTR))
 			return false;
 		ssize_t n = recv(fd, to + at, size - at, MSG_DONTWAIT);
 
@@ -299,22 +367,104 @@ static bool give(int fd, struct cf_view v)
 	return true;
 }
 
-static bool serve_one(struct peer *p, uint8_t *in, struct cf_buf *out)
+/* Until something comes. Most guests are idle most of their lives, and cost little then. */
+static bool wait_begin(struct peer *p)
 {
+	for (;;) {
+		struct pollfd fd = { .fd = p->fd, .events = POLLIN };
+		bool has_uploads = drop_stale(p->conn);
+		int r = poll(&fd, 1, has_uploads || p->in ? BLOB_SERVE_IDLE_MS : -1);
+
+		if (r > 0)
+			return true;
+		if (r < 0 && errno != EINTR)
+			return false;
+		if (r == 0) {
+			cf_buf_fini(&p->out);
+			free(p->in);
+			p->in = NULL;
+		}
+	}
+}
+
+static bool serve_one(struct peer *p)
+{
+	uint8_t raw[BLOBCACHE_HEAD_BYTES];
 	struct blobcache_head head;
 	struct cf_err err;
 
-	if (!take(p->fd, in, 1, -1) ||
-	    !take(p->fd, in + 1, BLOBCACHE_HEAD_BYTES - 1, BLOB_SERVE_FRAME_MS))
+	if (!wait_begin(p) || !take(p->fd, raw, sizeof(raw)))
 		return false;
 	/* Not a frame, nor will anything behind it be found to be one. */
-	if (blobcache_head_parse(cf_view(in, BLOBCACHE_HEAD_BYTES), &head, &err) < 0)
+	if (blobcache_head_parse(cf_view(raw, sizeof(raw)), &head, &err) < 0)
 		return false;
-	if (!take(p->fd, in, head.size, BLOB_SERVE_FRAME_MS))
+	if (!p->in)
+		p->in = cf_zalloc(BLOBCACHE_BODY_MAX);
+	if (!take(p->fd, p->in, head.size))
 		return false;
-	cf_buf_reset(out);
-	blob_conn_answer(p->conn, &head, cf_view(in, head.size), out);
-	return !out->bad && give(p->fd, cf_buf_view(out));
+	p->out.max = OUT_MAX;
+	cf_buf_reset(&p->out);
+	blob_conn_answer(p->conn, &head, cf_view(p->in, head.size), &p->out);
+	return !p->out.bad && give(p->fd, cf_buf_view(&p->out));
+}
+
+/* Under the lock, as all of the shares' list. */
+static bool is_alive(const struct share *sh)
+{
+	struct pollfd p = { .fd = sh->pidfd, .events = POLLIN };
+
+	return sh->pidfd >= 0 && poll(&p, 1, 0) == 0;
+}
+
+/* Those of processes that have ended. */
+static void forget_shares(struct blob_serve *s)
+{
+	for (struct share **at = &s->shares; *at;) {
+		struct share *sh = *at;
+
+		if (sh->conns || is_alive(sh)) {
+			at = &sh->next;
+			continue;
+		}
+		*at = sh->next;
+		cf_close(&sh->pidfd);
+		free(sh);
+		s->shares_count--;
+	}
+}
+
+/* 0: unknown, as from another PID namespace. */
+static pid_t peer_pid(int fd)
+{
+	struct ucred uc = { 0 };
+	socklen_t size = sizeof(uc);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &uc, &size) == 0 ? uc.pid : 0;
+}
+
+/* NULL: too many. */
+static struct share *share_of(struct blob_serve *s, int fd)
+{
+	pid_t pid = peer_pid(fd);
+
+	forget_shares(s);
+	for (struct share *sh = s->shares; pid && sh; sh = sh->next)
+		if (sh->pid == pid && is_alive(sh))
+			return sh;
+	if (s->shares_count >= BLOB_SERVE_SHARES_MAX)
+		return NULL;
+	struct share *sh = cf_zalloc(sizeof(*sh));
+
+	*sh = (struct share){ .lock = &s->lock,
+		              .next = s->shares,
+		              .pid = pid,
+		              .pidfd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1,
+		              .left = s->opts.size_max / BLOB_SERVE_SHARE_PART,
+		              .stale = &s->stats.stale,
+		              .over = &s->stats.over_share };
+	s->shares = sh;
+	s->shares_count++;
+	return sh;
 }
 
 static void forget(struct peer *p)
@@ -327,9 +477,10 @@ static void forget(struct peer *p)
 	while (*at != p)
 		at = &(*at)->next;
 	*at = p->next;
+	p->share->conns--;
 	cf_close(&p->fd);
 	free(p);
-	s->count--;
+	s->stats.connections--;
 	pthread_cond_broadcast(&s->gone);
 	pthread_mutex_unlock(&s->lock);
 }
@@ -337,12 +488,12 @@ static void forget(struct peer *p)
 static void *peer_main(void *arg)
 {
 	struct peer *p = arg;
-	cf_cleanup(cf_freep) uint8_t *in = cf_zalloc(BLOBCACHE_BODY_MAX);
-	cf_cleanup(cf_buf_fini) struct cf_buf out = { .max = OUT_MAX };
 
-	while (serve_one(p, in, &out))
+	while (serve_one(p))
 		;
 	p->conn = blob_conn_free(p->conn);
+	cf_buf_fini(&p->out);
+	free(p->in);
 	forget(p);
 	return NULL;
 }
@@ -357,27 +508,40 @@ struct blob_serve *blob_serve_new(const struct blob_serve_opts *opts)
 	return s;
 }
 
-/* Under the lock. */
-static int start(struct blob_serve *s, struct peer *p, struct cf_err *err)
+static int start_thread(struct peer *p, struct cf_err *err)
 {
 	pthread_attr_t attr;
 	pthread_t t;
 
-	if (s->count >= BLOB_SERVE_CONNS_MAX)
-		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "%u connections already", s->count);
-	p->conn = blob_conn_new(&s->opts);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	int e = pthread_create(&t, &attr, peer_main, p);
 
 	pthread_attr_destroy(&attr);
-	if (e != 0) {
+	return e == 0 ? 0 : cf_fail_errno(err, e, "thread for a connection");
+}
+
+/* Under the lock. */
+static int start(struct blob_serve *s, struct peer *p, struct cf_err *err)
+{
+	if (s->stats.connections >= BLOB_SERVE_CONNS_MAX)
+		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "%u connections already",
+		               BLOB_SERVE_CONNS_MAX);
+	p->share = share_of(s, p->fd);
+	if (!p->share)
+		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "%u guests already",
+		               BLOB_SERVE_SHARES_MAX);
+	p->conn = conn_new(s->opts.store, p->share);
+	int r = start_thread(p, err);
+
+	if (r < 0) {
 		p->conn = blob_conn_free(p->conn);
-		return cf_fail_errno(err, e, "thread for a connection");
+		return r;
 	}
+	p->share->conns++;
 	p->next = s->peers;
 	s->peers = p;
-	s->count++;
+	s->stats.connections++;
 	return 0;
 }
 
@@ -390,6 +554,7 @@ int blob_serve_add(struct blob_serve *s, int fd_take, struct cf_err *err)
 	pthread_mutex_lock(&s->lock);
 	int r = start(s, p, err);
 
+	s->stats.turned_away += r < 0;
 	pthread_mutex_unlock(&s->lock);
 	if (r < 0) {
 		cf_close(&p->fd);
@@ -398,13 +563,11 @@ int blob_serve_add(struct blob_serve *s, int fd_take, struct cf_err *err)
 	return r;
 }
 
-unsigned blob_serve_conns(struct blob_serve *s)
+void blob_serve_stats(struct blob_serve *s, struct blob_serve_stats *ret)
 {
 	pthread_mutex_lock(&s->lock);
-	unsigned n = s->count;
-
+	*ret = s->stats;
 	pthread_mutex_unlock(&s->lock);
-	return n;
 }
 
 struct blob_serve *blob_serve_free(struct blob_serve *s)
@@ -414,8 +577,15 @@ struct blob_serve *blob_serve_free(struct blob_serve *s)
 	pthread_mutex_lock(&s->lock);
 	for (struct peer *p = s->peers; p; p = p->next)
 		shutdown(p->fd, SHUT_RDWR);
-	while (s->count)
+	while (s->stats.connections)
 		pthread_cond_wait(&s->gone, &s->lock);
+	while (s->shares) {
+		struct share *sh = s->shares;
+
+		s->shares = sh->next;
+		cf_close(&sh->pidfd);
+		free(sh);
+	}
 	pthread_mutex_unlock(&s->lock);
 	pthread_cond_destroy(&s->gone);
 	pthread_mutex_destroy(&s->lock);

@@ -3,7 +3,9 @@
 
 #include "base/crypto.h"
 #include "base/fd.h"
+#include "base/loop.h"
 #include "base/str.h"
+#include "base/work.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -24,9 +26,9 @@ struct blob {
 	char hex[HEX + 1]; /* also its file's name */
 	uint64_t size;
 	time_t used, touched;
-	bool is_checked;            /* hashed since the start */
-	struct blob *next;          /* in the bucket */
-	struct blob *newer, *older; /* in the order of use */
+	enum { UNCHECKED, CHECKING, CHECKED } state; /* of its hash, since the start */
+	struct blob *next;                           /* in the bucket */
+	struct blob *newer, *older;                  /* in the order of use */
 };
 
 struct blob_store {
@@ -36,7 +38,10 @@ struct blob_store {
 	pthread_mutex_t lock; /* all below */
 	struct blob *buckets[BUCKETS];
 	struct blob *newest, *oldest;
-	uint64_t reserved; /* bytes of uploads under way */
+	uint64_t reserved; /* bytes that uploads under way have announced … */
+	uint64_t written;  /* … and brought */
+	bool is_closing;
+	struct cf_work *work; /* hashes large blobs */
 	struct blob_upload *uploads[BLOB_STORE_UPLOADS_MAX];
 	struct blob_store_stats stats;
 };
@@ -45,6 +50,7 @@ struct blob_upload {
 	struct blob_store *st;
 	char hex[HEX + 1], tmp[HEX + 32];
 	uint64_t size, offset;
+	int64_t began_ms, touched_ms;
 	int fd;
 	struct cf_hasher *hasher;
 	bool is_finished;
@@ -114,23 +120,31 @@ static void drop(struct blob_store *st, struct blob *b)
 	free(b);
 }
 
-static bool has_disk_room(struct blob_store *st, uint64_t size)
+/* Bytes that may still be written without taking from others what is left to them. */
+static uint64_t disk_room(struct blob_store *st)
 {
 	struct statvfs fs;
 
 	if (fstatvfs(st->blobs_fd, &fs) < 0)
-		return false;
+		return 0;
 	uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
 	uint64_t keep = (uint64_t)fs.f_blocks * fs.f_frsize / 100 * BLOB_STORE_FREE_MIN_PERCENT;
 
-	return free_bytes > keep && free_bytes - keep >= size;
+	return free_bytes > keep ? free_bytes - keep : 0;
 }
 
-static bool make_room(struct blob_store *st, uint64_t size)
+/* Whether a blob of @size bytes can have a place, when all others go. */
+static bool could_hold(struct blob_store *st, uint64_t size)
 {
 	if (size > st->size_max || st->reserved > st->size_max - size)
 		return false;
-	while (st->stats.bytes + st->reserved + size > st->size_max || !has_disk_room(st, size)) {
+	return disk_room(st) + st->stats.bytes >= size;
+}
+
+/* For @size bytes that are here. */
+static bool make_room(struct blob_store *st, uint64_t size)
+{
+	while (st->stats.bytes + st->written + size > st->size_max || disk_room(st) < size) {
 		if (!st->oldest)
 			return false;
 		drop(st, st->oldest);
@@ -247,6 +261,8 @@ int blob_store_open(const struct blob_store_opts *opts, struct blob_store **ret,
 		r = open_dir(opts->dir, "blobs", &st->blobs_fd, err);
 	if (r == 0)
 		r = scan(st, err);
+	if (r == 0)
+		r = cf_work_new(1, BLOB_STORE_CHECKS_MAX, &st->work, err);
 	if (r < 0)
 		return r;
 	*ret = cf_take(&st);
@@ -257,6 +273,10 @@ struct blob_store *blob_store_close(struct blob_store *st)
 {
 	if (!st)
 		return NULL;
+	pthread_mutex_lock(&st->lock);
+	st->is_closing = true;
+	pthread_mutex_unlock(&st->lock);
+	cf_work_free(st->work);
 	for (struct blob *b = st->newest, *older; b; b = older) {
 		older = b->older;
 		free(b);
@@ -272,7 +292,17 @@ struct blob_store *blob_store_close(struct blob_store *st)
 
 /* ---- reading ---- */
 
-static bool hash_is(int fd, uint64_t size, const char *hex)
+static bool is_closing(struct blob_store *st)
+{
+	pthread_mutex_lock(&st->lock);
+	bool is = st->is_closing;
+
+	pthread_mutex_unlock(&st->lock);
+	return is;
+}
+
+/* False also when the disk fails, or the store is closed meanwhile. */
+static bool hash_is(struct blob_store *st, int fd, uint64_t size, const char *hex)
 {
 	cf_cleanup(cf_hasher_freep) struct cf_hasher *h = cf_hasher_new(CF_SHA256);
 	cf_cleanup(cf_freep) uint8_t *piece = cf_zalloc(PIECE_MAX);
@@ -283,7 +313,7 @@ static bool hash_is(int fd, uint64_t size, const char *hex)
 	for (uint64_t at = 0; at < size;) {
 		size_t n = size - at < PIECE_MAX ? (size_t)(size - at) : PIECE_MAX;
 
-		if (cf_pread_full(fd, piece, n, (off_t)at, &err) < 0)
+		if (is_closing(st) || cf_pread_full(fd, piece, n, (off_t)at, &err) < 0)
 			return false;
 		cf_hasher_add(h, cf_view(piece, n));
 		at += n;
@@ -305,22 +335,6 @@ static void touch(struct blob_store *st, struct blob *b, int fd)
 	(void)!futimens(fd, NULL);
 }
 
-/* Under the lock. *ret_fd -1: it is not there. */
-static void open_blob(struct blob_store *st, const char *hex, int *ret_fd, uint64_t *ret_size,
-                      bool *ret_checked)
-{
-	struct blob *b = find(st, hex);
-
-	*ret_fd = b ? openat(st->blobs_fd, hex, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
-	if (b && *ret_fd < 0)
-		drop(st, b); /* somebody removed the file */
-	if (*ret_fd < 0)
-		return;
-	touch(st, b, *ret_fd);
-	*ret_size = b->size;
-	*ret_checked = b->is_checked;
-}
-
 static void judge(struct blob_store *st, const char *hex, bool is_good)
 {
 	struct blob *b;
@@ -328,40 +342,141 @@ static void judge(struct blob_store *st, const char *hex, bool is_good)
 	pthread_mutex_lock(&st->lock);
 	b = find(st, hex);
 	if (b && is_good)
-		b->is_checked = true;
-	else if (b)
+		b->state = CHECKED;
+	if (b && !is_good && !st->is_closing) {
 		drop(st, b);
+		st->stats.damaged++;
+	}
 	pthread_mutex_unlock(&st->lock);
 }
 
-int blob_store_get(struct blob_store *st, const char *digest, int *ret_fd, uint64_t *ret_size,
-                   struct cf_err *err)
+/* A blob to be hashed: nobody else does while its state says so. */
+struct to_check {
+	struct blob_store *st;
+	char hex[HEX + 1];
+	uint64_t size;
+	int fd;
+};
+
+static bool check_blob(struct to_check *c)
 {
-	const char *hex = hex_of(digest);
+	bool is_good = hash_is(c->st, c->fd, c->size, c->hex);
+
+	judge(c->st, c->hex, is_good);
+	cf_close(&c->fd);
+	return is_good;
+}
+
+static void check_job(void *arg)
+{
+	struct to_check *c = arg;
+
+	(void)check_blob(c);
+	free(c);
+}
+
+/* Under the lock. -CF_NOT_FOUND, or the caller's *ret_fd. */
+static int open_blob(struct blob_store *st, const char *hex, struct blob **ret, int *ret_fd,
+                     struct cf_err *err)
+{
+	struct blob *b = find(st, hex);
+
+	*ret_fd = b ? openat(st->blobs_fd, hex, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	if (b && *ret_fd < 0)
+		drop(st, b); /* somebody removed the file */
+	if (*ret_fd < 0)
+		return cf_fail(err, CF_NOT_FOUND, "blob %s is not cached", hex);
+	touch(st, b, *ret_fd);
+	*ret = b;
+	return 0;
+}
+
+static int being_checked(struct blob *b, struct cf_err *err)
+{
+	return cf_fail(err, CF_UNAVAILABLE, "blob %s is being hashed", b->hex);
+}
+
+/* Under the lock. The fd goes to the job; a full queue leaves it to who asks next. */
+static int check_later(struct blob_store *st, struct blob *b, int *fd_take, struct cf_err *err)
+{
+	cf_cleanup(cf_freep) struct to_check *c = cf_zalloc(sizeof(*c));
+	struct cf_err full;
+
+	*c = (struct to_check){ .st = st, .size = b->size, .fd = *fd_take };
+	memcpy(c->hex, b->hex, sizeof(c->hex));
+	if (cf_work_add(st->work, check_job, c, &full) == 0) {
+		(void)cf_take(&c);
+		(void)cf_take_fd(fd_take);
+		b->state = CHECKING;
+	}
+	return being_checked(b, err);
+}
+
+/* *ret_check: hash it before you say that it is there; the state says that you do. */
+static int find_locked(struct blob_store *st, const char *hex, struct to_check *ret_check,
+                       uint64_t *ret_size, struct cf_err *err)
+{
 	cf_cleanup(cf_closep) int fd = -1;
-	bool is_checked = false;
+	struct blob *b = NULL;
+	int r = open_blob(st, hex, &b, &fd, err);
+
+	if (r < 0)
+		return r;
+	*ret_size = b->size;
+	if (b->state == CHECKED)
+		return 0;
+	if (b->state == CHECKING)
+		return being_checked(b, err);
+	if (b->size > BLOB_STORE_CHECK_NOW_MAX)
+		return check_later(st, b, &fd, err);
+	b->state = CHECKING;
+	*ret_check = (struct to_check){ .st = st, .size = b->size, .fd = cf_take_fd(&fd) };
+	memcpy(ret_check->hex, b->hex, sizeof(b->hex));
+	return 0;
+}
+
+int blob_store_find(struct blob_store *st, const char *digest, uint64_t *ret_size,
+                    struct cf_err *err)
+{
+	struct to_check check = { .fd = -1 };
 	uint64_t size = 0;
 
 	pthread_mutex_lock(&st->lock);
-	open_blob(st, hex, &fd, &size, &is_checked);
-	pthread_mutex_unlock(&st->lock);
-	if (fd >= 0 && !is_checked) {
-		bool is_good = hash_is(fd, size, hex);
+	int r = find_locked(st, hex_of(digest), &check, &size, err);
 
-		judge(st, hex, is_good);
-		if (!is_good)
-			cf_close(&fd);
-	}
-	pthread_mutex_lock(&st->lock);
-	st->stats.hits += fd >= 0;
-	st->stats.misses += fd < 0;
-	st->stats.bytes_read += fd >= 0 ? size : 0;
 	pthread_mutex_unlock(&st->lock);
-	if (fd < 0)
-		return cf_fail(err, CF_NOT_FOUND, "blob %s is not cached", digest);
-	*ret_fd = cf_take_fd(&fd);
-	*ret_size = size;
-	return 0;
+	if (r == 0 && check.fd >= 0 && !check_blob(&check))
+		r = cf_fail(err, CF_NOT_FOUND, "blob %s was damaged", digest);
+	pthread_mutex_lock(&st->lock);
+	st->stats.hits += r == 0;
+	st->stats.misses += r < 0;
+	pthread_mutex_unlock(&st->lock);
+	if (r == 0)
+		*ret_size = size;
+	return r;
+}
+
+int blob_store_read(struct blob_store *st, const char *digest, uint64_t offset, uint8_t *to,
+                    size_t size, size_t *ret_size, struct cf_err *err)
+{
+	cf_cleanup(cf_closep) int fd = -1;
+	struct blob *b = NULL;
+	size_t n = 0;
+
+	pthread_mutex_lock(&st->lock);
+	int r = open_blob(st, hex_of(digest), &b, &fd, err);
+
+	if (r == 0 && b->state != CHECKED)
+		r = being_checked(b, err);
+	if (r == 0 && offset < b->size)
+		n = b->size - offset < size ? (size_t)(b->size - offset) : size;
+	st->stats.bytes_served += n;
+	pthread_mutex_unlock(&st->lock);
+	if (r == 0 && n)
+		r = cf_pread_full(fd, to, n, (off_t)offset, err);
+	if (r == 0)
+		*ret_size = n;
+	return r;
 }
 
 void blob_store_stats(struct blob_store *st, struct blob_store_stats *ret)
@@ -381,18 +496,19 @@ static int admit(struct blob_store *st, struct blob_upload *up, struct cf_err *e
 	for (size_t i = 0; i < BLOB_STORE_UPLOADS_MAX; i++) {
 		if (!st->uploads[i])
 			slot = i;
-		else if (cf_streq(st->uploads[i]->hex, up->hex))
+		else if (st->uploads[i]->size == up->size && cf_streq(st->uploads[i]->hex, up->hex))
 			return cf_fail(err, CF_ALREADY_EXISTS, "blob %s is on its way", up->hex);
 	}
 	if (find(st, up->hex))
 		return cf_fail(err, CF_ALREADY_EXISTS, "blob %s is cached", up->hex);
-	if (slot == BLOB_STORE_UPLOADS_MAX || !make_room(st, up->size)) {
+	if (slot == BLOB_STORE_UPLOADS_MAX || !could_hold(st, up->size)) {
 		st->stats.refused++;
 		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "no room for a blob of %llu bytes",
 		               (unsigned long long)up->size);
 	}
 	st->uploads[slot] = up;
 	st->reserved += up->size;
+	st->stats.uploads++;
 	snprintf(up->tmp, sizeof(up->tmp), "%s.%zu", up->hex, slot);
 	return 0;
 }
@@ -407,6 +523,8 @@ static void dismiss(struct blob_upload *up)
 			continue;
 		st->uploads[i] = NULL;
 		st->reserved -= up->size;
+		st->written -= up->offset;
+		st->stats.uploads--;
 	}
 }
 
@@ -418,6 +536,7 @@ int blob_upload_begin(struct blob_store *st, const char *digest, uint64_t size,
 	up->st = st;
 	up->size = size;
 	up->fd = -1;
+	up->began_ms = up->touched_ms = cf_now_ms();
 	memcpy(up->hex, hex_of(digest), HEX);
 	pthread_mutex_lock(&st->lock);
 	int r = admit(st, up, err);
@@ -433,24 +552,54 @@ int blob_upload_begin(struct blob_store *st, const char *digest, uint64_t size,
 	return 0;
 }
 
+/* The bytes count as written from here on. */
+static bool take_room(struct blob_upload *up, size_t size)
+{
+	struct blob_store *st = up->st;
+
+	pthread_mutex_lock(&st->lock);
+	bool has_room = make_room(st, size);
+
+	if (has_room) {
+		st->written += size;
+		st->stats.bytes_written += size;
+		up->offset += size;
+	}
+	pthread_mutex_unlock(&st->lock);
+	return has_room;
+}
+
 int blob_upload_write(struct blob_upload *up, struct cf_view data, struct cf_err *err)
 {
+	off_t at = (off_t)up->offset;
+
 	if (data.size > up->size - up->offset)
 		return cf_fail(err, CF_INVALID_ARGUMENT, "more bytes than were announced");
-	int r = cf_pwrite_full(up->fd, data.data, data.size, (off_t)up->offset, err);
+	up->touched_ms = cf_now_ms();
+	if (!take_room(up, data.size))
+		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "no room on the disk");
+	int r = cf_pwrite_full(up->fd, data.data, data.size, at, err);
 
 	if (r < 0)
 		return r;
 	cf_hasher_add(up->hasher, data);
 	/* The disk begins now: who finishes waits for the last piece alone. */
-	(void)!sync_file_range(up->fd, (off_t)up->offset, (off_t)data.size, SYNC_FILE_RANGE_WRITE);
-	up->offset += data.size;
+	(void)!sync_file_range(up->fd, at, (off_t)data.size, SYNC_FILE_RANGE_WRITE);
 	return 0;
 }
 
 uint64_t blob_upload_offset(const struct blob_upload *up)
 {
 	return up->offset;
+}
+
+bool blob_upload_is_stale(const struct blob_upload *up, int64_t now_ms)
+{
+	int64_t ms = now_ms - up->began_ms;
+
+	return now_ms - up->touched_ms > BLOB_STORE_STALL_MS ||
+	       (ms > BLOB_STORE_STALL_MS &&
+	        up->offset / (uint64_t)(ms / 1000) < BLOB_STORE_BYTES_PER_S);
 }
 
 static int check(struct blob_upload *up, struct cf_err *err)
@@ -478,9 +627,26 @@ static int publish(struct blob_upload *up, struct cf_err *err)
 	if (renameat(st->tmp_fd, up->tmp, st->blobs_fd, up->hex) < 0)
 		return cf_fail_errno(err, errno, "rename of blob %s", up->hex);
 	up->tmp[0] = '\0';
-	if (fsync(st->blobs_fd) < 0)
-		return cf_fail_errno(err, errno, "sync of the blobs");
-	return 0;
+	if (fsync(st->blobs_fd) == 0)
+		return 0;
+	int e = errno;
+
+	(void)!unlinkat(st->blobs_fd, up->hex, 0);
+	return cf_fail_errno(err, e, "sync of the blobs");
+}
+
+/* Under the lock. */
+static void admit_blob(struct blob_upload *up)
+{
+	struct blob_store *st = up->st;
+	struct blob *b = cf_zalloc(sizeof(*b));
+
+	memcpy(b->hex, up->hex, HEX);
+	b->size = up->size;
+	b->used = b->touched = time(NULL);
+	b->state = CHECKED;
+	add(st, b);
+	st->stats.stored++;
 }
 
 int blob_upload_finish(struct blob_upload *up, struct cf_err *err)
@@ -493,20 +659,14 @@ int blob_upload_finish(struct blob_upload *up, struct cf_err *err)
 
 	if (r == 0)
 		r = publish(up, err);
-	if (r < 0)
-		return r;
-	struct blob *b = cf_zalloc(sizeof(*b));
-
-	memcpy(b->hex, up->hex, HEX);
-	b->size = up->size;
-	b->used = b->touched = time(NULL);
-	b->is_checked = true;
 	pthread_mutex_lock(&st->lock);
 	dismiss(up);
-	add(st, b);
-	st->stats.stored++;
+	if (r == 0)
+		admit_blob(up);
+	else
+		st->stats.refused++;
 	pthread_mutex_unlock(&st->lock);
-	return 0;
+	return r;
 }
 
 struct blob_upload *blob_upload_free(struct blob_upload *up)

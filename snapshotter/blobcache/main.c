@@ -160,9 +160,11 @@ static int read_options(int argc, char **argv, struct options *o, struct cf_err 
 static void log_counters(struct daemon *d)
 {
 	struct blob_store_stats s;
+	struct blob_serve_stats conns;
 
 	blob_store_stats(d->store, &s);
-	cf_log_info("counters", CF_F_UINT("connections", blob_serve_conns(d->serve)),
+	blob_serve_stats(d->serve, &conns);
+	cf_log_info("counters", CF_F_UINT("connections", conns.connections),
 	            CF_F_UINT("blobs", s.blobs), CF_F_UINT("bytes", s.bytes),
 	            CF_F_UINT("hits", s.hits), CF_F_UINT("misses", s.misses),
 	            CF_F_UINT("stored", s.stored), CF_F_UINT("evicted", s.evicted),

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/crypto.h"
 #include "base/fd.h"
+#include "base/loop.h"
 #include "base/str.h"
 #include "snapshotter/blobcache/blob_serve.h"
 #include "tests/harness/test.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -70,19 +74,18 @@ static int put(struct blob_store *st, const struct made *m, struct cf_err *err)
 
 static bool has(struct blob_store *st, const struct made *m)
 {
-	cf_cleanup(cf_buf_fini) struct cf_buf got = { .max = 64 * MIB };
+	cf_cleanup(cf_freep) uint8_t *got = cf_zalloc(m->bytes.size + 1);
 	struct cf_err err;
 	uint64_t size;
-	int fd = -1;
+	size_t n;
 
-	if (blob_store_get(st, m->digest, &fd, &size, &err) < 0) {
+	if (blob_store_find(st, m->digest, &size, &err) < 0) {
 		EXPECT(err.code == CF_NOT_FOUND);
 		return false;
 	}
 	EXPECT(size == m->bytes.size);
-	EXPECT_OK(cf_read_all(fd, 64 * MIB, &got, &err), &err);
-	EXPECT(cf_view_eq(cf_buf_view(&got), cf_buf_view(&m->bytes)));
-	close(fd);
+	EXPECT_OK(blob_store_read(st, m->digest, 0, got, m->bytes.size + 1, &n, &err), &err);
+	EXPECT(cf_view_eq(cf_view(got, n), cf_buf_view(&m->bytes)));
 	return true;
 }
 
@@ -155,6 +158,177 @@ CF_TEST(blob_store_lets_go_of_what_was_used_longest_ago)
 	end(st);
 }
 
+CF_TEST(blob_store_lets_go_for_bytes_and_not_for_announcements)
+{
+	struct blob_store *st = store_new(4 * MIB);
+	struct made a = make(1, 2 * MIB), b = make(2, 3 * MIB);
+	struct blob_upload *up = NULL;
+	struct cf_err err;
+
+	EXPECT_OK(put(st, &a, &err), &err);
+	EXPECT_OK(blob_upload_begin(st, b.digest, b.bytes.size, &up, &err), &err);
+	EXPECT_OK(blob_upload_write(up, cf_view_sub(cf_buf_view(&b.bytes), 0, 2 * MIB), &err),
+	          &err);
+	EXPECT(has(st, &a));
+	EXPECT_OK(blob_upload_write(up, cf_view_sub(cf_buf_view(&b.bytes), 2 * MIB, MIB), &err),
+	          &err);
+	EXPECT(!has(st, &a));
+	/* Whoever was reading it is told, and nothing of it is held. */
+	EXPECT_FAILS(blob_store_read(st, a.digest, 0, (uint8_t[1]){ 0 }, 1, &(size_t){ 0 }, &err),
+	             CF_NOT_FOUND);
+	EXPECT_OK(blob_upload_finish(up, &err), &err);
+	EXPECT(has(st, &b));
+	blob_upload_free(up);
+	cf_buf_fini(&a.bytes);
+	cf_buf_fini(&b.bytes);
+	end(st);
+}
+
+CF_TEST(blob_store_hashes_a_large_blob_while_nobody_waits)
+{
+	struct blob_store *st = store_new(128 * MIB);
+	struct made big = make(1, BLOB_STORE_CHECK_NOW_MAX + 1), bad = make(2, 40 * MIB);
+	cf_cleanup(cf_freep) char *file = cf_asprintf("%s/blobs/%s", dir, bad.digest + 7);
+	struct blob_store_stats s;
+	struct cf_err err;
+	uint64_t size;
+	int r;
+
+	EXPECT_OK(put(st, &big, &err), &err);
+	EXPECT_OK(put(st, &bad, &err), &err);
+	blob_store_close(st);
+	int fd = open(file, O_WRONLY | O_CLOEXEC);
+
+	EXPECT(fd >= 0 && pwrite(fd, "!", 1, 30 * MIB) == 1);
+	close(fd);
+	st = store_new(128 * MIB);
+	EXPECT_FAILS(blob_store_read(st, big.digest, 0, (uint8_t[1]){ 0 }, 1, &(size_t){ 0 }, &err),
+	             CF_UNAVAILABLE); /* nobody has looked at it yet */
+	EXPECT_FAILS(blob_store_find(st, big.digest, &size, &err), CF_UNAVAILABLE);
+	EXPECT_FAILS(blob_store_find(st, bad.digest, &size, &err), CF_UNAVAILABLE);
+	EXPECT_FAILS(put(st, &big, &err), CF_ALREADY_EXISTS);
+	while ((r = blob_store_find(st, big.digest, &size, &err)) == -CF_UNAVAILABLE)
+		poll(NULL, 0, 5);
+	EXPECT(r == 0 && size == big.bytes.size);
+	while ((r = blob_store_find(st, bad.digest, &size, &err)) == -CF_UNAVAILABLE)
+		poll(NULL, 0, 5);
+	EXPECT(r == -CF_NOT_FOUND && access(file, F_OK) < 0);
+	blob_store_stats(st, &s);
+	EXPECT(s.damaged == 1 && s.blobs == 1);
+	/* A close meanwhile waits for no hash, and takes no blob for damaged. */
+	blob_store_close(st);
+	st = store_new(128 * MIB);
+	EXPECT_FAILS(blob_store_find(st, big.digest, &size, &err), CF_UNAVAILABLE);
+	blob_store_close(st);
+	st = store_new(128 * MIB);
+	blob_store_stats(st, &s);
+	EXPECT(s.blobs == 1);
+	cf_buf_fini(&big.bytes);
+	cf_buf_fini(&bad.bytes);
+	end(st);
+}
+
+CF_TEST(blob_upload_that_stands_still_or_crawls_is_stale)
+{
+	struct blob_store *st = store_new(4 * MIB);
+	struct made a = make(1, 3 * MIB);
+	struct blob_upload *up = NULL;
+	struct cf_err err;
+
+	EXPECT_OK(blob_upload_begin(st, a.digest, a.bytes.size, &up, &err), &err);
+	int64_t now = cf_now_ms();
+
+	EXPECT(!blob_upload_is_stale(up, now + BLOB_STORE_STALL_MS / 2));
+	EXPECT(blob_upload_is_stale(up, now + BLOB_STORE_STALL_MS + 1000));
+	EXPECT_OK(blob_upload_write(up, cf_view_sub(cf_buf_view(&a.bytes), 0, MIB), &err), &err);
+	EXPECT(!blob_upload_is_stale(up, now + BLOB_STORE_STALL_MS));
+	/* A MiB in that time is too little, whenever the last byte came. */
+	EXPECT(blob_upload_is_stale(up, now + BLOB_STORE_STALL_MS + 2000));
+	blob_upload_free(up);
+	cf_buf_fini(&a.bytes);
+	end(st);
+}
+
+/* ---- many at once ---- */
+
+#define WRITERS    6u
+#define FLOOD_MIB  8u
+#define FLOOD_BLOB (MIB / 2)
+
+struct writer {
+	struct blob_store *st;
+	unsigned seed;
+};
+
+/* Blobs that are finished, given up half-way, and announced larger than they are. */
+static void *flood(void *arg)
+{
+	struct writer *w = arg;
+	struct cf_err err;
+
+	for (unsigned i = 0; i < 60; i++) {
+		struct made m = make(w->seed * 1000 + i, FLOOD_BLOB + i * 1000);
+		struct blob_upload *up = NULL;
+		uint64_t size = m.bytes.size * (i % 3 == 2 ? 2 : 1);
+		int r = blob_upload_begin(w->st, m.digest, size, &up, &err);
+		size_t all = i % 3 == 1 ? m.bytes.size / 2 : m.bytes.size;
+
+		for (size_t at = 0; r == 0 && at < all; at += 65536)
+			r = blob_upload_write(up,
+			                      cf_view_sub(cf_buf_view(&m.bytes), at,
+			                                  all - at < 65536 ? all - at : 65536),
+			                      &err);
+		if (r == 0)
+			(void)!blob_upload_finish(up, &err);
+		blob_upload_free(up);
+		cf_buf_fini(&m.bytes);
+	}
+	return NULL;
+}
+
+static uint64_t bytes_below(const char *name)
+{
+	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/%s", dir, name);
+	DIR *d = opendir(path);
+	uint64_t n = 0;
+	struct stat s;
+
+	EXPECT(d != NULL);
+	for (struct dirent *e; (e = readdir(d));)
+		if (e->d_name[0] != '.' && fstatat(dirfd(d), e->d_name, &s, 0) == 0)
+			n += (uint64_t)s.st_size;
+	closedir(d);
+	return n;
+}
+
+CF_TEST(blob_store_stays_within_its_size_under_many_writers)
+{
+	struct blob_store *st = store_new(FLOOD_MIB * MIB);
+	struct writer w[WRITERS];
+	struct blob_store_stats s;
+	pthread_t t[WRITERS];
+
+	for (unsigned i = 0; i < WRITERS; i++) {
+		w[i] = (struct writer){ st, i };
+		EXPECT(pthread_create(&t[i], NULL, flood, &w[i]) == 0);
+	}
+	for (int i = 0; i < 200; i++) {
+		/* (a file may be seen in both places) */
+		EXPECT(bytes_below("tmp") + bytes_below("blobs") <=
+		       FLOOD_MIB * MIB + 2 * WRITERS * FLOOD_BLOB);
+		blob_store_stats(st, &s);
+		EXPECT(s.bytes <= FLOOD_MIB * MIB && s.uploads <= WRITERS);
+		poll(NULL, 0, 2);
+	}
+	for (unsigned i = 0; i < WRITERS; i++)
+		pthread_join(t[i], NULL);
+	blob_store_stats(st, &s);
+	EXPECT(s.uploads == 0 && s.stored > WRITERS && s.evicted > 0);
+	EXPECT(bytes_below("blobs") == s.bytes && s.bytes <= FLOOD_MIB * MIB);
+	EXPECT(bytes_below("tmp") == 0);
+	end(st);
+}
+
 CF_TEST(blob_store_is_one_process_alone)
 {
 	struct blob_store *st = store_new(MIB), *other = NULL;
@@ -189,10 +363,8 @@ static void check_said(int said)
 
 	for (; read(said, m.digest, BLOBCACHE_DIGEST) == BLOBCACHE_DIGEST; count++) {
 		uint64_t size;
-		int fd;
 
-		EXPECT_OK(blob_store_get(st, m.digest, &fd, &size, &err), &err);
-		close(fd);
+		EXPECT_OK(blob_store_find(st, m.digest, &size, &err), &err);
 	}
 	struct blob_store_stats s;
 
@@ -338,6 +510,94 @@ CF_TEST(blob_conn_stores_and_reads_within_its_share)
 	cf_buf_fini(&a.bytes);
 	cf_buf_fini(&big.bytes);
 	blob_conn_free(c);
+	end(st);
+}
+
+/* ---- connections ---- */
+
+/* One request over a socket. Status, or -1 when the connection ended. */
+static int talk(int fd, const struct blobcache_request *q)
+{
+	cf_cleanup(cf_buf_fini) struct cf_buf out = { .max = MIB };
+	uint8_t in[BLOBCACHE_HEAD_BYTES], body[256];
+	struct blobcache_head h;
+	struct cf_err err;
+
+	blobcache_request_put(q, 9, &out);
+	if (cf_write_all(fd, cf_buf_view(&out), &err) < 0 ||
+	    recv(fd, in, sizeof(in), MSG_WAITALL) != (ssize_t)sizeof(in))
+		return -1;
+	EXPECT_OK(blobcache_head_parse(cf_view(in, sizeof(in)), &h, &err), &err);
+	EXPECT(h.size <= sizeof(body));
+	EXPECT(!h.size || recv(fd, body, h.size, MSG_WAITALL) == (ssize_t)h.size);
+	return h.status;
+}
+
+static int connect_to(struct blob_serve *s)
+{
+	struct cf_err err;
+	int p[2];
+
+	EXPECT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p) == 0);
+	EXPECT_OK(blob_serve_add(s, p[0], &err), &err);
+	return p[1];
+}
+
+static int offer(int fd, struct made *m, uint64_t size)
+{
+	struct blobcache_request q = request(BLOBCACHE_OFFER, m->digest);
+
+	q.offset = size;
+	return talk(fd, &q);
+}
+
+CF_TEST(blob_serve_a_guest_that_connects_anew_has_the_share_it_had)
+{
+	struct blob_store *st = store_new(8 * MIB);
+	struct blob_serve *s = blob_serve_new(&(struct blob_serve_opts){ st, 8 * MIB });
+	struct made a = make(1, 10), b = make(2, 10), c = make(3, 10);
+	struct blob_serve_stats stats;
+	int fd = connect_to(s);
+
+	signal(SIGPIPE, SIG_IGN);
+	EXPECT(offer(fd, &a, 3 * MIB) == 0);
+	EXPECT(offer(fd, &b, 2 * MIB) == CF_RESOURCE_EXHAUSTED);
+	EXPECT(offer(fd, &a, 3 * MIB) == CF_RESOURCE_EXHAUSTED); /* not twice either */
+	EXPECT(write(fd, "no frame begins like this", 25) == 25);
+	EXPECT(recv(fd, (char[1]){ 0 }, 1, 0) <= 0); /* it hung up */
+	close(fd);
+	fd = connect_to(s);
+	EXPECT(offer(fd, &b, 2 * MIB) == CF_RESOURCE_EXHAUSTED);
+	EXPECT(offer(fd, &c, MIB) == 0);
+	close(fd);
+	blob_serve_stats(s, &stats);
+	EXPECT(stats.over_share == 3 && stats.turned_away == 0);
+	blob_serve_free(s);
+	cf_buf_fini(&a.bytes);
+	cf_buf_fini(&b.bytes);
+	cf_buf_fini(&c.bytes);
+	end(st);
+}
+
+CF_TEST(blob_serve_a_guest_whose_uploads_come_to_nothing_may_offer_no_more)
+{
+	struct blob_store *st = store_new(8 * MIB);
+	struct blob_serve *s = blob_serve_new(&(struct blob_serve_opts){ st, 8 * MIB });
+	struct blobcache_request hello = { .op = BLOBCACHE_HELLO };
+	struct made a = make(1, 10);
+	int fd = connect_to(s);
+
+	for (unsigned i = 0; i < BLOB_SERVE_FAILED_MAX; i++) {
+		EXPECT(offer(fd, &a, 10) == 0);
+		EXPECT(talk(fd, &hello) == 0); /* forgets it */
+	}
+	EXPECT(offer(fd, &a, 10) == CF_RESOURCE_EXHAUSTED);
+	struct blobcache_request q = request(BLOBCACHE_STAT, a.digest);
+
+	EXPECT(talk(fd, &q) == CF_NOT_FOUND); /* reading goes on */
+	close(fd);
+	blob_serve_free(s);
+	cf_buf_fini(&a.bytes);
 	end(st);
 }
 
