@@ -5,6 +5,7 @@
 #include "erofs/layer_store.h"
 #include "erofs/merge.h"
 #include "guest-imaged/pull_layer.h"
+#include "guest-imaged/pull_meter.h"
 #include "proto/sig_policy.h"
 
 #include <errno.h>
@@ -165,6 +166,7 @@ static int prepare_layer(struct pull *p, size_t i, struct cf_err *err)
 		.not_durable = p->env->not_durable,
 		.progress = p->env->progress,
 		.progress_arg = p->env->progress_arg,
+		.meter = p->env->meter,
 		.index = i,
 		.count = p->manifest.layer_count,
 		.done_fd = p->done_fd,
@@ -185,8 +187,18 @@ static int prepare_layer(struct pull *p, size_t i, struct cf_err *err)
 	return 0;
 }
 
+static void plan(const struct pull *p)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < p->manifest.layer_count; i++)
+		bytes += p->manifest.layers[i].size;
+	pull_meter_plan(p->env->meter, bytes, (uint32_t)p->manifest.layer_count);
+}
+
 static int prepare_layers(struct pull *p, struct cf_err *err)
 {
+	plan(p);
 	p->layers = cf_zalloc_n(p->manifest.layer_count, sizeof(*p->layers));
 	for (size_t i = 0; i < p->manifest.layer_count; i++) {
 		int r = prepare_layer(p, i, err);

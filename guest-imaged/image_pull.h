@@ -15,6 +15,7 @@
 #define IMAGED_LAYERS_AT_ONCE_MAX 16u
 
 struct blob_cache;
+struct pull_meter;
 struct sig_policy;
 
 /* What all pulls share; never changes while one runs. Everything is borrowed. */
@@ -35,6 +36,7 @@ struct pull_env {
 	void (*progress)(void *arg, size_t i, size_t count, const struct oci_descriptor *layer,
 	                 bool is_done);
 	void *progress_arg;
+	struct pull_meter *meter; /* or NULL */
 };
 
 struct pull_layer_info {

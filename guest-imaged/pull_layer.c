@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "erofs/layer_pipeline.h"
 #include "erofs/layer_store.h"
+#include "guest-imaged/pull_meter.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -73,12 +74,16 @@ struct flow {
 	uint8_t *plain;                 /* PIECE_MAX bytes when there is a cipher */
 	struct blob_offer *offer;       /* NULL: the node's cache does not want it */
 	int stop_fd;
+	struct pull_meter *meter;
+	uint64_t metered; /* bytes that it counts for this layer */
 };
 
 static int flow_piece(void *arg, struct cf_view piece, struct cf_err *err)
 {
 	struct flow *f = arg;
 
+	pull_meter_bytes(f->meter, piece.size);
+	f->metered += piece.size;
 	if (!f->cipher)
 		return layer_pipeline_feed(f->pipeline, piece, err);
 	for (size_t at = 0; at < piece.size; at += PIECE_MAX) {
@@ -201,11 +206,15 @@ static int build(struct pull_layer *l, bool *ret_spoiled, struct cf_err *err)
 	}
 	if (r < 0)
 		return r;
-	struct flow f = {
-		.pipeline = pipeline, .cipher = cipher, .plain = plain, .stop_fd = l->stop_fd
-	};
+	struct flow f = { .pipeline = pipeline,
+		          .cipher = cipher,
+		          .plain = plain,
+		          .stop_fd = l->stop_fd,
+		          .meter = l->meter };
 
 	r = pump(l, &f, ret_spoiled, err);
+	if (r < 0)
+		pull_meter_back(f.meter, f.metered);
 	if (plain)
 		explicit_bzero(plain, PIECE_MAX);
 	return r;
@@ -218,6 +227,8 @@ static int run(struct pull_layer *l, struct cf_err *err)
 
 	if (r == 0)
 		r = pull_layer_is_stored(l, &l->is_reused, err);
+	if (r == 0 && l->is_reused)
+		pull_meter_bytes(l->meter, l->desc->size);
 	if (r < 0 || l->is_reused)
 		return r;
 	bool is_spoiled = false;
@@ -238,6 +249,8 @@ void pull_layer_run(void *layer)
 	if (l->progress)
 		l->progress(l->progress_arg, l->index, l->count, l->desc, false);
 	l->result = run(l, &l->err);
+	if (l->result == 0)
+		pull_meter_layer(l->meter);
 	if (l->progress && l->result == 0)
 		l->progress(l->progress_arg, l->index, l->count, l->desc, true);
 	if (l->result < 0)

@@ -8,6 +8,8 @@
 #include "guest-imaged/blob_cache.h"
 #include "proto/ocicrypt.h"
 
+struct pull_meter;
+
 struct pull_layer {
 	/* in; borrowed but for .src and .crypt */
 	const char *store_dir, *lock_dir;
@@ -22,8 +24,9 @@ struct pull_layer {
 	void (*progress)(void *arg, size_t i, size_t count, const struct oci_descriptor *layer,
 	                 bool is_done); /* or NULL; on the job's thread */
 	void *progress_arg;
-	size_t index, count; /* which layer of how many this is */
-	int done_fd;         /* eventfd, or -1: one more job is over */
+	struct pull_meter *meter; /* or NULL */
+	size_t index, count;      /* which layer of how many this is */
+	int done_fd;              /* eventfd, or -1: one more job is over */
 	int stop_fd; /* eventfd, or -1: made readable by a failure, so that the others stop */
 	/* out */
 	int result;

@@ -6,8 +6,9 @@
 #include "guest-imaged/blob_cache.h"
 #include "guest-imaged/bundle.h"
 #include "guest-imaged/image_pull.h"
+#include "guest-imaged/pull_meter.h"
+#include "guest-imaged/pull_watch.h"
 #include "proto/cdh.pb-c.h"
-#include "proto/pulls.pb-c.h"
 #include "proto/sig_policy.h"
 
 #include <errno.h>
@@ -23,6 +24,7 @@ struct pull_job {
 	struct pull_job *next;
 	char *image, *bundle; /* "": into the store alone, ahead of a container */
 	int cancel_fd;        /* eventfd of its own when it is early, the service's otherwise */
+	struct pull_meter meter;
 	struct rpc_call **waiting;
 	size_t waiting_count, waiting_cap;
 	int64_t began_ms;
@@ -41,6 +43,7 @@ struct service {
 	struct cf_work *pulls, *layers;
 	struct blob_cache *cache; /* the node's; NULL: none, or switched off */
 	struct pull_job *jobs;
+	struct pull_watch *watch;
 	int cancel_fd;
 	struct rpc_service services[5];
 	const struct rpc_service *table[5];
@@ -177,6 +180,7 @@ static int pull_with(struct pull_job *j, const struct sig_policy *policy, struct
 		.fetch = fetch,
 		.fetch_arg = s->opts.resource,
 		.cache = s->cache,
+		.meter = &j->meter,
 		.not_durable = true, /* a guest's store goes with the guest */
 	};
 
@@ -306,6 +310,7 @@ static void on_end(void *arg)
 
 	log_end(j);
 	job_unlink(j);
+	pull_watch_changed(j->service->watch);
 	for (size_t i = 0; i < j->waiting_count; i++)
 		answer(j, j->waiting[i]);
 	job_free(j);
@@ -348,6 +353,7 @@ static void begin_pull(struct service *s, const char *image, const char *bundle,
 	}
 	s->jobs = j;
 	wait_for(j, call);
+	pull_watch_changed(s->watch);
 }
 
 /* NULL: all of them. */
@@ -481,9 +487,46 @@ static const struct rpc_method mount_methods[] = {
 	  &api__secure_mount_response__descriptor, mount_call, RPC_INLINE },
 };
 
-static const struct rpc_method early_methods[] = {
+/* ---- who looks on ---- */
+
+static char *container_of(const struct pull_job *j)
+{
+	char *slash = strrchr(j->bundle, '/');
+
+	return slash ? slash + 1 : j->bundle;
+}
+
+static size_t list_pulls(void *arg, Coffer__Pull *pulls)
+{
+	struct service *s = arg;
+	size_t n = 0;
+
+	for (struct pull_job *j = s->jobs; j && n < PULL_WATCH_PULLS; j = j->next) {
+		struct pull_meter_view v = pull_meter_read(&j->meter);
+		Coffer__Pull *p = &pulls[n++];
+
+		p->container = container_of(j);
+		p->image = j->image;
+		p->layers = v.layers;
+		p->layers_done = v.layers_done;
+		p->bytes = v.bytes;
+		p->bytes_done = v.bytes_done;
+	}
+	return n;
+}
+
+static void watch_call(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	struct service *s = user;
+
+	pull_watch_call(s->watch, call, ((const Coffer__WatchPullsRequest *)msg)->seen);
+}
+
+static const struct rpc_method pulls_methods[] = {
 	{ "PrefetchImage", &coffer__prefetch_image_request__descriptor,
 	  &coffer__prefetch_image_response__descriptor, prefetch_call, RPC_INLINE },
+	{ "WatchPulls", &coffer__watch_pulls_request__descriptor,
+	  &coffer__watch_pulls_response__descriptor, watch_call, RPC_INLINE },
 };
 
 const struct rpc_service *const *service_table(struct service *s, size_t *ret_count)
@@ -509,10 +552,12 @@ int service_new(const struct service_opts *opts, struct service **ret, struct cf
 	s->services[1] = (struct rpc_service){ "api.GetResourceService", resource_methods, 1, s };
 	s->services[2] = (struct rpc_service){ "api.SealedSecretService", sealed_methods, 1, s };
 	s->services[3] = (struct rpc_service){ "api.SecureMountService", mount_methods, 1, s };
-	s->services[4] = (struct rpc_service){ "coffer.Pulls", early_methods, 1, s };
+	s->services[4] = (struct rpc_service){ "coffer.Pulls", pulls_methods,
+		                               CF_ARRAY_LEN(pulls_methods), s };
 	for (size_t i = 0; i < CF_ARRAY_LEN(s->table); i++)
 		s->table[i] = &s->services[i];
 	s->cache = find_cache(opts->config);
+	s->watch = pull_watch_new(opts->loop, list_pulls, s);
 	s->cancel_fd = eventfd(0, EFD_CLOEXEC);
 	if (s->cancel_fd < 0)
 		return cf_fail_errno(err, errno, "eventfd");
@@ -539,6 +584,7 @@ struct service *service_free(struct service *s)
 		cf_work_free(s->pulls);
 	while (s->jobs) /* their ends were posted; let them be answered */
 		cf_loop_run_once(s->opts.loop, 0);
+	pull_watch_free(s->watch);
 	if (s->layers)
 		cf_work_free(s->layers);
 	if (s->cancel_fd > 0)

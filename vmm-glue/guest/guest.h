@@ -17,13 +17,14 @@
 #include "vmm-glue/guest/guest_rego.h"
 #include "vmm-glue/guest/native_policy.h"
 
-#define GUEST_CONTAINERS_MAX  256u
-#define GUEST_EXECS_MAX       256u /* of one container; finished ones make room */
-#define GUEST_CREATORS_MAX    8u   /* calls that wait for one creation, or removal */
-#define GUEST_OOMS_MAX        256u /* not yet told */
-#define GUEST_PULL_TIMEOUT_MS 1200000
-#define GUEST_CDH_TIMEOUT_MS  50000
-#define GUEST_PREFETCHES_MAX  8u /* of one sandbox, ahead of its containers */
+#define GUEST_CONTAINERS_MAX   256u
+#define GUEST_EXECS_MAX        256u /* of one container; finished ones make room */
+#define GUEST_CREATORS_MAX     8u   /* calls that wait for one creation, or removal */
+#define GUEST_OOMS_MAX         256u /* not yet told */
+#define GUEST_PULL_TIMEOUT_MS  1200000
+#define GUEST_CDH_TIMEOUT_MS   50000
+#define GUEST_WATCH_TIMEOUT_MS 60000
+#define GUEST_PREFETCHES_MAX   8u /* of one sandbox, ahead of its containers */
 
 struct guest_options {
 	const char *state_dir;   /* what the wire calls GUEST_WIRE_ROOT */
@@ -168,6 +169,9 @@ cf_must_use int guest_pull(struct guest *g, const char *image, const char *bundl
 /* As guest_pull(), into the store alone: no container comes of it. */
 cf_must_use int guest_prefetch(struct guest *g, const char *image, guest_pull_done *done, void *arg,
                                struct cf_err *err);
+/* Any call to the image service. */
+cf_must_use int guest_cdh_start(struct guest *g, const struct ttrpc_req *req, ttrpc_done *done,
+                                void *arg, struct cf_err *err);
 /* The service coffer.Pulls. */
 struct rpc_service guest_pulls_service(struct guest *g);
 

@@ -45,6 +45,7 @@ static const struct row {
 	{ "GetVolumeStats", LIVE, 0 },
 	{ "GetDiagnosticData", GUEST_POD, 0 },
 	{ "PrefetchImage", LIVE, 0 },
+	{ "WatchPulls", LIVE, 0 },
 	{ "ReseedRandomDev", ANY, 0 },
 	{ "OnlineCPUMem", ANY, 0 },
 	/* Initdata alone brings policies; time comes from a nonce or a secure clock. */

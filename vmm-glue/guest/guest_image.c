@@ -31,6 +31,14 @@ static int connect_cdh(struct guest *g, struct cf_err *err)
 	return r < 0 ? cf_wrap(err, r, "image service") : 0;
 }
 
+int guest_cdh_start(struct guest *g, const struct ttrpc_req *req, ttrpc_done *done, void *arg,
+                    struct cf_err *err)
+{
+	int r = connect_cdh(g, err);
+
+	return r < 0 ? r : ttrpc_start(g->cdh, req, done, arg, err);
+}
+
 static void on_pulled(void *user, int r, ProtobufCMessage *msg, const struct cf_err *err)
 {
 	struct pull *p = user;
@@ -45,16 +53,12 @@ static void on_pulled(void *user, int r, ProtobufCMessage *msg, const struct cf_
 static int start_pull(struct guest *g, const struct ttrpc_req *req, guest_pull_done *done,
                       void *arg, struct cf_err *err)
 {
-	struct pull *p;
+	struct pull *p = cf_zalloc(sizeof(*p));
 	int r;
 
-	r = connect_cdh(g, err);
-	if (r < 0)
-		return r;
-	p = cf_zalloc(sizeof(*p));
 	p->done = done;
 	p->arg = arg;
-	r = ttrpc_start(g->cdh, req, on_pulled, p, err);
+	r = guest_cdh_start(g, req, on_pulled, p, err);
 	if (r < 0)
 		free(p);
 	return r;

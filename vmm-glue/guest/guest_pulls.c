@@ -46,9 +46,44 @@ static void prefetch_image(struct rpc_call *call, const ProtobufCMessage *msg, v
 		rpc_fail_err(call, &err);
 }
 
+/* ---- looking on ---- */
+
+static void on_seen(void *user, int r, ProtobufCMessage *msg, const struct cf_err *err)
+{
+	struct rpc_call *call = user;
+
+	if (r < 0)
+		rpc_fail_err(call, err);
+	else
+		rpc_reply(call, msg);
+	if (msg)
+		protobuf_c_message_free_unpacked(msg, NULL);
+}
+
+/* Which container pulls how much is no secret: the host carries the bytes. */
+static void watch_pulls(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	struct ttrpc_req req = {
+		.service = "coffer.Pulls",
+		.method = "WatchPulls",
+		.msg = msg,
+		.out = &coffer__watch_pulls_response__descriptor,
+		.timeout_ms = GUEST_WATCH_TIMEOUT_MS,
+	};
+	struct guest *g = user;
+	struct cf_err err;
+
+	if (!guest_pass(g, call, msg))
+		return;
+	if (guest_cdh_start(g, &req, on_seen, call, &err) < 0)
+		rpc_fail_err(call, &err);
+}
+
 static const struct rpc_method methods[] = {
 	{ "PrefetchImage", &coffer__prefetch_image_request__descriptor,
 	  &coffer__prefetch_image_response__descriptor, prefetch_image, RPC_INLINE },
+	{ "WatchPulls", &coffer__watch_pulls_request__descriptor,
+	  &coffer__watch_pulls_response__descriptor, watch_pulls, RPC_INLINE },
 };
 
 struct rpc_service guest_pulls_service(struct guest *g)

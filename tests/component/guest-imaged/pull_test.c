@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "erofs/layer_worker.h"
 #include "guest-imaged/image_pull.h"
+#include "guest-imaged/pull_meter.h"
 #include "proto/sig_policy.h"
 #include "tests/harness/tar_make.h"
 #include "tests/harness/test.h"
@@ -201,6 +202,35 @@ CF_TEST(pull_keeps_every_position_of_a_repeated_layer)
 	EXPECT(access(res.merged, R_OK) == 0);
 	cf_strv_fini(&devices);
 	pull_result_fini(&res);
+	stop(&f);
+}
+
+CF_TEST(pull_counts_every_byte_once_fetched_or_found)
+{
+	static const struct layer_plan plans[] = { { "a", false }, { "b", true }, { "a", false } };
+	struct fixture f;
+	struct cf_err err;
+
+	start(&f);
+	cf_cleanup(cf_freep) char *place = make_image(f.dir, "image", plans, CF_ARRAY_LEN(plans));
+
+	for (int i = 0; i < 2; i++) { /* the second finds all of it in the store */
+		struct pull_meter meter = { 0 };
+		struct pull_result res = { 0 };
+		uint64_t bytes = 0;
+
+		f.env.meter = &meter;
+		EXPECT_OK(pull_image(&f.env, place, &res, &err), &err);
+		for (size_t k = 0; k < res.layer_count; k++)
+			bytes += res.layers[k].size;
+		struct pull_meter_view v = pull_meter_read(&meter);
+
+		EXPECT_INT(v.bytes, bytes);
+		EXPECT_INT(v.bytes_done, bytes);
+		EXPECT_INT(v.layers, 3);
+		EXPECT_INT(v.layers_done, 3);
+		pull_result_fini(&res);
+	}
 	stop(&f);
 }
 

@@ -6,6 +6,7 @@
 #include "base/crypto.h"
 #include "base/json.h"
 #include "base/proc.h"
+#include "guest-imaged/pull_watch.h"
 #include "guest-imaged/service.h"
 #include "proto/cdh.pb-c.h"
 #include "proto/oci_source.h"
@@ -461,6 +462,66 @@ CF_TEST(service_gives_early_pulls_up_for_a_container_that_needs_another_image)
 		free(callers[i].ref);
 		close(connections[i]);
 	}
+	close(mute);
+	stop(&f);
+}
+
+static Coffer__WatchPullsResponse *watch(struct fixture *f, uint64_t seen, int64_t timeout_ms)
+{
+	Coffer__WatchPullsRequest req = COFFER__WATCH_PULLS_REQUEST__INIT;
+	Coffer__WatchPullsResponse *resp = NULL;
+	struct ttrpc_req call = { .service = "coffer.Pulls",
+		                  .method = "WatchPulls",
+		                  .msg = &req.base,
+		                  .out = &coffer__watch_pulls_response__descriptor,
+		                  .timeout_ms = timeout_ms };
+	struct cf_err err;
+
+	req.seen = seen;
+	if (ttrpc_call(f->client, &call, (ProtobufCMessage **)&resp, &err) < 0)
+		return NULL;
+	EXPECT(resp->serial && resp->serial != seen);
+	return resp;
+}
+
+static uint64_t expect_pulls(Coffer__WatchPullsResponse *resp, size_t count, const char *image,
+                             const char *container)
+{
+	uint64_t serial;
+
+	EXPECT(resp);
+	serial = resp->serial;
+	EXPECT_INT(resp->n_pulls, count);
+	for (size_t i = 0; i < count; i++) {
+		EXPECT_STR(resp->pulls[i]->image, image);
+		EXPECT_STR(resp->pulls[i]->container, container);
+		EXPECT_INT(resp->pulls[i]->layers, 0); /* its manifest never came */
+	}
+	coffer__watch_pulls_response__free_unpacked(resp, NULL);
+	return serial;
+}
+
+CF_TEST(service_tells_who_looks_on_how_far_pulls_are)
+{
+	struct fixture f = start(ACCEPT, NULL, NULL);
+	struct early_caller caller = { .f = &f };
+	pthread_t thread;
+	int mute;
+	cf_cleanup(cf_freep) char *ref = mute_registry(&mute);
+	uint64_t serial = expect_pulls(watch(&f, 0, 60000), 0, NULL, NULL);
+	struct cf_err err;
+
+	EXPECT(!watch(&f, serial, 100)); /* nothing happens */
+	caller.ref = ref;
+	EXPECT(pthread_create(&thread, NULL, early_thread, &caller) == 0);
+	serial = expect_pulls(watch(&f, serial, 60000), 1, ref, "");
+	for (unsigned i = 0; i < 2 * PULL_WATCHERS; i++) /* callers that left take no place */
+		EXPECT(!watch(&f, serial, 50));
+	cf_cleanup(cf_freep) char *digest = pull(&f, 0, 60000, &err);
+
+	EXPECT(digest);
+	serial = expect_pulls(watch(&f, serial, 60000), 0, NULL, NULL);
+	EXPECT(pthread_join(thread, NULL) == 0);
 	close(mute);
 	stop(&f);
 }

@@ -121,6 +121,15 @@ static inline void fx_prefetch(struct rpc_call *call, const ProtobufCMessage *ms
 		rpc_reply(call, &resp);
 }
 
+static inline void fx_watch(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	Coffer__WatchPullsResponse resp = COFFER__WATCH_PULLS_RESPONSE__INIT;
+
+	(void)user;
+	resp.serial = ((const Coffer__WatchPullsRequest *)msg)->seen + 1;
+	rpc_reply(call, &resp);
+}
+
 /* "sealed.good" opens, others do not. */
 static inline void fx_unseal(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
 {
@@ -179,6 +188,8 @@ static inline void fx_start_cdh(struct fx *f)
 	static const struct rpc_method early_methods[] = {
 		{ "PrefetchImage", &coffer__prefetch_image_request__descriptor,
 		  &coffer__prefetch_image_response__descriptor, fx_prefetch, RPC_INLINE },
+		{ "WatchPulls", &coffer__watch_pulls_request__descriptor,
+		  &coffer__watch_pulls_response__descriptor, fx_watch, RPC_INLINE },
 	};
 	cf_cleanup(cf_freep) char *address = cf_asprintf("unix://%s/cdh.sock", f->dir);
 	struct ttrpc_server_opts opts = { .service_count = CF_ARRAY_LEN(f->services) };
@@ -197,7 +208,7 @@ static inline void fx_start_cdh(struct fx *f)
 	};
 	f->services[0] = &f->service;
 	f->services[1] = &f->sealed;
-	f->early = (struct rpc_service){ "coffer.Pulls", early_methods, 1, f };
+	f->early = (struct rpc_service){ "coffer.Pulls", early_methods, 2, f };
 	f->services[2] = &f->early;
 	EXPECT_OK(cf_loop_new(&f->loop, &err), &err);
 	opts.loop = f->loop;
@@ -349,6 +360,28 @@ static inline int fx_fetch_early(struct fx *f, const char *ref, struct cf_err *e
 
 	msg.image = image;
 	return ttrpc_call(f->client, &req, NULL, err);
+}
+
+/* The serial after @seen, 0 when it is refused. */
+static inline uint64_t fx_look_on(struct fx *f, uint64_t seen, struct cf_err *err)
+{
+	Coffer__WatchPullsRequest msg = COFFER__WATCH_PULLS_REQUEST__INIT;
+	Coffer__WatchPullsResponse *resp = NULL;
+	struct ttrpc_req req = {
+		.service = "coffer.Pulls",
+		.method = "WatchPulls",
+		.msg = &msg.base,
+		.out = &coffer__watch_pulls_response__descriptor,
+		.timeout_ms = FX_WAIT_MS,
+	};
+	uint64_t serial;
+
+	msg.seen = seen;
+	if (ttrpc_call(f->client, &req, (ProtobufCMessage **)&resp, err) < 0)
+		return 0;
+	serial = resp->serial;
+	coffer__watch_pulls_response__free_unpacked(resp, NULL);
+	return serial;
 }
 
 static inline int fx_empty(struct fx *f, const char *method, const void *msg, struct cf_err *err)

@@ -51,6 +51,7 @@ CF_TEST(guest_fetches_early_what_the_policy_names_and_nothing_comes_of_it)
 	NEED_ROOT();
 	f = fx_start(policy);
 	EXPECT_FAILS(fx_fetch_early(f, "test/app", &err), CF_FAILED_PRECONDITION);
+	EXPECT(!fx_look_on(f, 7, &err) && err.code == CF_FAILED_PRECONDITION);
 	EXPECT_OK(fx_sandbox(f, false, &err), &err);
 	EXPECT_FAILS(fx_fetch_early(f, "test/other", &err), CF_PERMISSION_DENIED);
 	EXPECT_FAILS(fx_fetch_early(f, "", &err), CF_PERMISSION_DENIED);
@@ -59,6 +60,7 @@ CF_TEST(guest_fetches_early_what_the_policy_names_and_nothing_comes_of_it)
 	EXPECT_FAILS(fx_fetch_early(f, "test/missing", &err), CF_NOT_FOUND);
 	EXPECT(strstr(err.msg, "manifest unknown"));
 	EXPECT_INT(atomic_load(&f->prefetches), 2);
+	EXPECT_INT(fx_look_on(f, 7, &err), 8);
 	/* It is still before the first container: the network may be set up (this has no routes). */
 	EXPECT_FAILS(fx_empty(f, "UpdateRoutes", &routes, &err), CF_INVALID_ARGUMENT);
 	EXPECT_FAILS(fx_start_container(f, "app-1", &err), CF_FAILED_PRECONDITION);
@@ -99,6 +101,7 @@ CF_TEST(guest_fetches_nothing_early_that_a_rego_policy_does_not_name)
 		EXPECT_OK(fx_sandbox(f, false, &err), &err);
 		EXPECT_FAILS(fx_fetch_early(f, "test/other", &err), CF_PERMISSION_DENIED);
 		EXPECT(strstr(err.msg, "PrefetchImageRequest is blocked by policy"));
+		EXPECT(!fx_look_on(f, 7, &err) && err.code == CF_PERMISSION_DENIED);
 		if (i == 0)
 			EXPECT_FAILS(fx_fetch_early(f, "test/app", &err), CF_PERMISSION_DENIED);
 		else
