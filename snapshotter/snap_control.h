@@ -8,7 +8,7 @@
  *   GET  /v1/snapshots         ?instance= &kind= &after=ID &limit=N; sorted by id
  *   GET  /v1/snapshots/KEY     one, with its mounts and the chain below it; KEY percent-encoded
  *   GET  /v1/pulls             containers whose image the guest pulls, with what was reported
- *   POST /v1/pulls             {"snapshot_id": …, "state": …, …}: how far a guest's pull is
+ *   POST /v1/pulls             {"snapshot_id": …, "state": …, …}: how far a guest's pull is; the shim says it
  *   POST /v1/gc                deletes what nothing refers to, answers when it is gone
  *   GET  /v1/config            what the daemon runs with
  *   GET  /metrics, /v1/metrics

@@ -94,23 +94,44 @@ static int read_report(const struct cf_json *j, struct report *ret, struct cf_er
 	return 0;
 }
 
+/* A reporter knows the mount that it was given better than our names. */
+static struct snap_instance *find_root(struct snap_instances *all, struct cf_view root)
+{
+	for (size_t i = 0; i < all->count; i++)
+		if (cf_view_eq_str(root, all->items[i].service.mount.root))
+			return &all->items[i];
+	return NULL;
+}
+
+static int find_instance(struct snap_instances *all, const struct cf_json *j,
+                         const struct snap_instance **ret, struct cf_err *err)
+{
+	struct cf_view instance = { 0 }, root = { 0 };
+	cf_cleanup(cf_freep) char *name = NULL;
+	int r = cf_json_opt_str(j, "instance", &instance, err);
+
+	if (r == 0)
+		r = cf_json_opt_str(j, "root", &root, err);
+	if (r < 0)
+		return r;
+	name = instance.size ? cf_view_dup(instance) : NULL;
+	*ret = root.size ? find_root(all, root) : snap_instances_find(all, name);
+	return *ret ? 0 : cf_fail(err, CF_NOT_FOUND, "no state directory of that name");
+}
+
 int snap_pulls_report(struct snap_pulls *p, struct snap_instances *all, struct cf_view body,
                       struct cf_err *err)
 {
 	cf_cleanup(cf_json_freep) struct cf_json *j = NULL;
 	cf_cleanup(report_fini) struct report fresh = { 0 };
-	cf_cleanup(cf_freep) char *name = NULL;
-	struct cf_view instance = { 0 };
 	int r = cf_json_parse(body, SNAP_CONTROL_BODY_MAX, &j, err);
 
 	if (r == 0)
 		r = read_report(j, &fresh, err);
 	if (r == 0)
-		r = cf_json_opt_str(j, "instance", &instance, err);
+		r = find_instance(all, j, &fresh.in, err);
 	if (r < 0)
 		return r;
-	name = instance.size ? cf_view_dup(instance) : NULL;
-	fresh.in = snap_instances_find(all, name);
 	if (!snap_store_has_id(fresh.in->service.store, fresh.id))
 		return cf_fail(err, CF_NOT_FOUND, "no snapshot has the id %lld",
 		               (long long)fresh.id);

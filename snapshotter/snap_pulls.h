@@ -14,8 +14,9 @@ struct snap_pulls *snap_pulls_new(void);
 struct snap_pulls *snap_pulls_free(struct snap_pulls *p); /* NULL is fine; returns NULL */
 
 /*
- * {"snapshot_id": N, "state": "pulling" | "done" | "failed", and optionally "instance",
- *  "layers", "layers_done", "bytes", "bytes_done", "message"}.
+ * {"snapshot_id": N, "state": "pulling" | "done" | "failed", and optionally "instance" or
+ *  "root" (the state directory in the snapshot's mount), "layers", "layers_done", "bytes",
+ *  "bytes_done", "message"}.
  * -CF_INVALID_ARGUMENT, -CF_NOT_FOUND (no such snapshot).
  */
 cf_must_use int snap_pulls_report(struct snap_pulls *p, struct snap_instances *all,

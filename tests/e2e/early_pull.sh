@@ -10,10 +10,10 @@ eval "$(declare -f pods_shim_config | sed '1s/pods_shim_config/plain_shim_config
 eval "$(declare -f pods_images | sed '1s/pods_images/plain_images/')"
 pods_shim_config() {
 	plain_shim_config "$@"
-	sed -i "1i early_pull = \"$pods_dir/early\"" "$pods_dir/shim.toml"
+	sed -i "1i early_pull = \"$pods_dir/early\"\npull_reports = \"$pods_dir/system.sock\"" "$pods_dir/shim.toml"
 }
 pods_snapshotter() {
-	stage_bg snapshotter "$COFFER_BIN/coffer-snapshotter" --state-dir "$pods_dir/snap" --listen "$pods_dir/snap.sock" --notify "$pods_dir/early"
+	stage_bg snapshotter "$COFFER_BIN/coffer-snapshotter" --state-dir "$pods_dir/snap" --listen "$pods_dir/snap.sock" --control "$pods_dir/system.sock" --notify "$pods_dir/early"
 	stage_wait 10 test -S "$pods_dir/snap.sock" || e2e_fail "the snapshotter did not start"
 }
 large() { # NAME: an image with bytes that do not compress
@@ -41,6 +41,9 @@ silent() { ! listening; }
 layers_of() { jq -r '.manifests[0].digest[7:]' "$pods_dir/$1/index.json" | while read -r m; do jq -r '.layers[].digest' "$pods_dir/$1/blobs/sha256/$m"; done | paste -sd'|'; }
 layer_gets() { grep -cE "\"GET /v2/$1/blobs/($(layers_of "$1"))" "$stage_dir/log/registry.log" || true; }
 asked_for() { [ "$(layer_gets "$1")" -gt 0 ]; }
+# IMAGE JQ-FILTER: what the snapshotter was told of the pull for its container
+pull_of() { curl -sS --unix-socket "$pods_dir/system.sock" http://x/v1/pulls | jq -r --arg i "$pods_registry/$1:1" ".pulls[] | select(.image == \$i) | $2"; }
+has_reported() { [ "$(pull_of "$1" .state)" = done ]; }
 has_spoken() { grep -q "hello from $1" "$pods_dir/podlog/$1.log"; }
 start() { # POD IMAGE: creates and starts its container; sets $ms
 	local c from
@@ -79,13 +82,17 @@ snap_pid=$(pgrep -f "coffer-snapshotter --state-dir $pods_dir/snap " | head -n 1
 kill "$snap_pid"
 stage_wait 10 pods_pid_gone "$snap_pid"
 rm -f "$pods_dir/snap.sock"
-stage_bg snapshotter2 "$COFFER_BIN/coffer-snapshotter" --state-dir "$pods_dir/snap" --listen "$pods_dir/snap.sock"
+stage_bg snapshotter2 "$COFFER_BIN/coffer-snapshotter" --state-dir "$pods_dir/snap" --listen "$pods_dir/snap.sock" --control "$pods_dir/system.sock"
 expect "the snapshotter is back without a word to anybody" stage_wait 10 pods_snapshots_listed
 cri_pull "$pods_registry/late:1" one >/dev/null
 expect_eq "nothing is fetched early" "$(layer_gets late)" 0
 expect "the container runs all the same" start "$pod" late
 echo "from CreateContainer to the first line of output, $COFFER_EARLY_MIB MiB in a layer: $ms ms without the word, $joined_ms ms when the fetching had just begun, $ahead_ms ms when it was done: ratio $(awk "BEGIN { printf \"%.2f\", $ahead_ms / $ms }"); load $(cut -d' ' -f1 /proc/loadavg)"
 
+# The guest's progress reaches the snapshotter.
+expect "the pull is reported as done" stage_wait 10 has_reported late
+size=$(jq -r '.manifests[0].digest[7:]' "$pods_dir/late/index.json" | while read -r m; do jq '[.layers[].size] | add' "$pods_dir/late/blobs/sha256/$m"; done)
+expect_eq "with its layers and bytes" "$(pull_of late '"\(.layers_done)/\(.layers_total) \(.bytes_done)/\(.bytes_total)"')" "1/1 $size/$size"
 pods_end "$pod"
 expect "its socket went with the pod" stage_wait 10 silent
 expect "nothing is left" pods_nothing_left

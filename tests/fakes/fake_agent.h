@@ -10,6 +10,7 @@
  *   cat       copies stdin to stdout         wait     runs until a signal
  *   deaf      runs; never answers a signal   refuse   its CreateContainer is refused
  *   die       takes the whole agent with it when it is started
+ *   pull      its CreateContainer is answered once its pull has been looked at twice
  */
 #include "base/loop.h"
 #include "base/str.h"
@@ -165,6 +166,8 @@ FAKE_HANDLER(destroy_sandbox, Grpc__DestroySandboxRequest)
 	fake_empty(call);
 }
 
+static struct rpc_call *fake_puller; /* of the container "ctr1" */
+
 FAKE_HANDLER(create_container, Grpc__CreateContainerRequest)
 {
 	cf_cleanup(cf_freep) char *line =
@@ -177,7 +180,10 @@ FAKE_HANDLER(create_container, Grpc__CreateContainerRequest)
 		return;
 	}
 	fake_add(req->container_id, req->exec_id, req->oci->process);
-	fake_empty(call);
+	if (req->oci->process->n_args && cf_streq(req->oci->process->args[0], "pull"))
+		fake_puller = call;
+	else
+		fake_empty(call);
 }
 
 FAKE_HANDLER(start_container, Grpc__StartContainerRequest)
@@ -326,6 +332,30 @@ FAKE_HANDLER(prefetch_image, Coffer__PrefetchImageRequest)
 		rpc_reply(call, &res);
 }
 
+FAKE_HANDLER(watch_pulls, Coffer__WatchPullsRequest)
+{
+	Coffer__WatchPullsResponse res = COFFER__WATCH_PULLS_RESPONSE__INIT;
+	Coffer__Pull pull = COFFER__PULL__INIT, *pulls[] = { &pull };
+	static char container[] = "ctr1", image[] = "reg/a:1";
+
+	if (getenv("FAKE_AGENT_IS_KATAS")) {
+		rpc_fail(call, CF_UNIMPLEMENTED, "/coffer.Pulls/WatchPulls is not supported");
+		return;
+	}
+	res.serial = req->seen + 1;
+	pull.container = container;
+	pull.image = image;
+	pull.layers = 2;
+	pull.layers_done = 1;
+	pull.bytes = UINT64_MAX; /* a guest may say anything */
+	pull.bytes_done = 5;
+	res.pulls = pulls;
+	res.n_pulls = req->seen == 0;
+	rpc_reply(call, &res);
+	if (req->seen && fake_puller)
+		fake_empty(cf_take(&fake_puller));
+}
+
 FAKE_HANDLER(stats_container, Grpc__StatsContainerRequest)
 {
 	Grpc__StatsContainerResponse res = GRPC__STATS_CONTAINER_RESPONSE__INIT;
@@ -374,6 +404,8 @@ static const struct rpc_method fake_health_methods[] = {
 static const struct rpc_method fake_pulls_methods[] = {
 	{ "PrefetchImage", &coffer__prefetch_image_request__descriptor,
 	  &coffer__prefetch_image_response__descriptor, fake_on_prefetch_image, RPC_INLINE },
+	{ "WatchPulls", &coffer__watch_pulls_request__descriptor,
+	  &coffer__watch_pulls_response__descriptor, fake_on_watch_pulls, RPC_INLINE },
 };
 
 static void fake_agent_main(const char *address)
@@ -381,7 +413,8 @@ static void fake_agent_main(const char *address)
 	const struct rpc_service agent = { "grpc.AgentService", fake_agent_methods,
 		                           CF_ARRAY_LEN(fake_agent_methods), NULL };
 	const struct rpc_service health = { "grpc.Health", fake_health_methods, 1, NULL };
-	const struct rpc_service pulls = { "coffer.Pulls", fake_pulls_methods, 1, NULL };
+	const struct rpc_service pulls = { "coffer.Pulls", fake_pulls_methods,
+		                           CF_ARRAY_LEN(fake_pulls_methods), NULL };
 	const struct rpc_service *services[] = { &agent, &health, &pulls };
 	struct ttrpc_server_opts opts = { .services = services,
 		                          .service_count = CF_ARRAY_LEN(services) };

@@ -37,6 +37,7 @@ static const struct config_key keys[] = {
 	{ NULL, "bench", KEY_BOOL, AT(is_bench) },
 	{ NULL, "blob_cache", KEY_STR, AT(blob_cache) },
 	{ NULL, "early_pull", KEY_STR, AT(early_pull) },
+	{ NULL, "pull_reports", KEY_STR, AT(pull_reports), .fallback = SHIM_PULL_REPORTS },
 	{ "timeouts", "boot_ms", KEY_INT, AT(boot_timeout_ms), 100, 3600000, .number = 90000 },
 	{ "timeouts", "request_ms", KEY_INT, AT(request_timeout_ms), 100, 3600000,
 	  .number = 60000 },

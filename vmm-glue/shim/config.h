@@ -16,6 +16,7 @@
 #define SHIM_GUEST_INITRD  "/usr/share/coffer/guest/initrd.img"
 #define SHIM_GUEST_CMDLINE "/usr/share/coffer/guest/cmdline"
 #define SHIM_RUN_DIR       "/run/coffer/s"
+#define SHIM_PULL_REPORTS  "/run/coffer/system.sock"
 
 struct shim_config {
 	char *driver;               /* "qemu" or "none" */
@@ -52,7 +53,8 @@ struct shim_config {
 	bool has_annotation_initdata; /* take it from the pod's annotation (it is measured) */
 	char *blob_cache; /* socket of the node's cache of encrypted layers, or NULL: none */
 	char *early_pull; /* directory where pods hear of images that containerd pulls, or NULL: off */
-	bool is_bench;    /* phases into RUN_DIR/bench.jsonl */
+	char *pull_reports; /* the snapshotter's control socket; "": not told how far pulls are */
+	bool is_bench;      /* phases into RUN_DIR/bench.jsonl */
 };
 
 /* Defaults alone. */

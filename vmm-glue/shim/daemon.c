@@ -191,6 +191,7 @@ struct shim *shim_free(struct shim *s)
 	ttrpc_server_free(s->server);
 	sandbox_free(s->sandbox);
 	early_pull_free(s->early);
+	pull_reports_free(s->reports);
 	events_free(s->events);
 	cf_event_free(s->orphan);
 	cf_event_free(s->bundle_watch);

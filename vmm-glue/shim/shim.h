@@ -15,6 +15,7 @@
 #include "vmm-glue/shim/config.h"
 #include "vmm-glue/shim/early_pull.h"
 #include "vmm-glue/shim/events.h"
+#include "vmm-glue/shim/pull_report.h"
 #include "vmm-glue/shim/sandbox.h"
 #include "vmm-glue/shim/stdio.h"
 
@@ -87,8 +88,9 @@ struct shim {
 	char *ns, *id, *socket_path;
 	struct events *events;
 	struct ttrpc_server *server;
-	struct sandbox *sandbox;  /* NULL: none yet, or gone */
-	struct early_pull *early; /* NULL: off */
+	struct sandbox *sandbox;      /* NULL: none yet, or gone */
+	struct early_pull *early;     /* NULL: off */
+	struct pull_reports *reports; /* NULL: off */
 	bool is_sandbox_dead;
 	struct task *tasks;
 	size_t task_count;

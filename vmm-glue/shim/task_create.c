@@ -108,6 +108,7 @@ static void on_created(void *user, int r, ProtobufCMessage *msg, const struct cf
 
 	if (msg)
 		protobuf_c_message_free_unpacked(msg, NULL);
+	pull_reports_end(c->s->reports, c->t->id, r < 0 ? err : NULL);
 	if (r < 0) {
 		c->err = *err;
 		c->r = cf_wrap(&c->err, r, "guest: CreateContainer");
@@ -160,6 +161,8 @@ static void create_in_guest(struct create *c)
 		c->r = ttrpc_start(client, &call, on_created, c, &c->err);
 	if (c->r < 0)
 		create_failed(c);
+	else
+		pull_reports_begin(c->s->reports, c->t->id, c->req->rootfs, c->req->n_rootfs);
 }
 
 static void on_prepared(void *arg)
@@ -262,6 +265,17 @@ static void prepare_early_pulls(struct shim *s, const char *id)
 		s->early = early_pull_new(&opts);
 }
 
+static void prepare_reports(struct shim *s)
+{
+	struct pull_reports_opts opts = {
+		.loop = s->loop, .path = s->config->pull_reports, .client = agent_client, .arg = s
+	};
+
+	s->reports = pull_reports_free(s->reports);
+	if (*opts.path)
+		s->reports = pull_reports_new(&opts);
+}
+
 static void start_boot(struct create *c)
 {
 	struct sandbox_opts opts = {
@@ -276,6 +290,7 @@ static void start_boot(struct create *c)
 
 	c->is_new = true;
 	prepare_early_pulls(c->s, c->b->sandbox_id);
+	prepare_reports(c->s);
 	c->sb = sandbox_new(&opts);
 	c->r = delete_leave_note(c->t->bundle, c->s->config, c->s->ns, c->b->sandbox_id, &c->err);
 	if (c->r == 0)

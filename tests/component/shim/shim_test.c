@@ -135,9 +135,9 @@ static void world_env(struct world *w)
 
 	self[n] = 0;
 	text = cf_asprintf("driver = \"none\"\nrun_dir = \"%s\"\nforce_guest_pull = true\n"
-	                   "early_pull = \"%s/early\"\n"
+	                   "early_pull = \"%s/early\"\npull_reports = \"%s/system.sock\"\n"
 	                   "[none]\ninit = \"%s\"\n[timeouts]\nboot_ms = 20000\nstop_ms = 1000\n",
-	                   w->run_dir, w->dir, self);
+	                   w->run_dir, w->dir, w->dir, self);
 	write_text(w->dir, "shim.toml", text);
 	setenv("COFFER_SHIM_CONFIG", config, 1);
 	setenv("TTRPC_ADDRESS", events, 1);
@@ -822,4 +822,130 @@ CF_TEST(shim_listens_no_longer_for_a_guest_that_cannot_fetch_early)
 	EXPECT(access(path, F_OK) < 0);
 	end_pod(w, pod);
 	world_free(w);
+}
+
+/* ---- reports of pulls ---- */
+
+/* A snapshotter's control socket that takes what it is told. */
+struct reports {
+	int fd;
+	pthread_t thread;
+	struct cf_buf bodies; /* a line each; read after the thread's end */
+	size_t want;
+};
+
+static bool take_report(struct reports *r)
+{
+	cf_cleanup(cf_closep) int fd = accept4(r->fd, NULL, NULL, SOCK_CLOEXEC);
+	static const char ok[] = "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n";
+	char text[4096] = "";
+	size_t n = 0;
+	const char *body = NULL;
+
+	while (fd >= 0 && n < sizeof(text) - 1) {
+		ssize_t got = recv(fd, text + n, sizeof(text) - 1 - n, 0);
+
+		if (got <= 0)
+			break;
+		n += (size_t)got;
+		body = strstr(text, "\r\n\r\n");
+		if (body && strchr(body, '}'))
+			break;
+	}
+	if (!body)
+		return false;
+	EXPECT(cf_starts_with(text, "POST /v1/pulls HTTP/1.1\r\n"));
+	cf_buf_printf(&r->bodies, "%s\n", body + 4);
+	return send(fd, ok, strlen(ok), MSG_NOSIGNAL) > 0;
+}
+
+static void *reports_run(void *arg)
+{
+	struct reports *r = arg;
+
+	for (size_t i = 0; i < r->want && take_report(r);)
+		i++;
+	return NULL;
+}
+
+static void reports_start(struct reports *r, const struct world *w, size_t want)
+{
+	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/system.sock", w->dir);
+	struct cf_err err = { .code = CF_OK };
+
+	*r = (struct reports){ .want = want };
+	r->fd = cf_listen_unix(path, &err);
+	EXPECT(r->fd >= 0);
+	EXPECT(pthread_create(&r->thread, NULL, reports_run, r) == 0);
+}
+
+static void expect_reports(struct reports *r, const char *want)
+{
+	EXPECT(pthread_join(r->thread, NULL) == 0);
+	EXPECT_STR((char *)r->bodies.data, want);
+	cf_buf_fini(&r->bodies);
+	close(r->fd);
+}
+
+static int create_on(struct world *w, char *id, char *bundle, char *option, struct cf_err *err)
+{
+	Containerd__Task__V2__CreateTaskRequest req =
+		CONTAINERD__TASK__V2__CREATE_TASK_REQUEST__INIT;
+	Containerd__Types__Mount mount = CONTAINERD__TYPES__MOUNT__INIT, *mounts[] = { &mount };
+
+	mount.options = &option;
+	mount.n_options = 1;
+	req.rootfs = mounts;
+	req.n_rootfs = 1;
+	req.id = id;
+	req.bundle = bundle;
+	return call(w, "Create", &req.base, &containerd__task__v2__create_task_response__descriptor,
+	            NULL, err);
+}
+
+static void report_one(const char *mode, const char *want, size_t want_count)
+{
+	cf_cleanup(cf_freep) char *quoted = cf_asprintf("\"%s\"", mode);
+	struct world *w = world_new("sandbox", "\"wait\"");
+	cf_cleanup(cf_freep) char *bundle2 = cf_asprintf("%s/ctr1", w->dir);
+	char pod[] = "pod1", ctr[] = "ctr1", option[] = "workdir=/r/snapshots/7/work";
+	struct cf_err err = { .code = CF_OK };
+	struct reports reports;
+
+	EXPECT_OK(create(w, pod, w->bundle, NULL, NULL, &err), &err);
+	reports_start(&reports, w, want_count);
+	make_bundle(bundle2, "container", "pod1", quoted);
+	EXPECT((create_on(w, ctr, bundle2, option, &err) == 0) == !cf_streq(mode, "refuse"));
+	expect_reports(&reports, want);
+	end_pod(w, pod);
+	world_free(w);
+}
+
+#define REPORT(state, counts) "{\"snapshot_id\":7,\"root\":\"/r\",\"state\":\"" state "\"," counts
+#define NONE                  "\"layers\":0,\"layers_done\":0,\"bytes\":0,\"bytes_done\":0"
+
+CF_TEST(shim_reports_how_far_a_pull_is)
+{
+	report_one("pull",
+	           REPORT("pulling", NONE "}\n") REPORT(
+			   "pulling", "\"layers\":2,\"layers_done\":1,"
+				      "\"bytes\":9223372036854775807,\"bytes_done\":5}\n")
+	                   REPORT("done",
+	                          "\"layers\":2,\"layers_done\":2,\"bytes\":9223372036854775807,"
+	                          "\"bytes_done\":9223372036854775807}\n"),
+	           3);
+}
+
+CF_TEST(shim_reports_why_a_pull_failed)
+{
+	report_one("refuse",
+	           REPORT("pulling", NONE "}\n")
+	                   REPORT("failed", NONE ",\"message\":\"blocked by policy\"}\n"),
+	           2);
+}
+
+CF_TEST(shim_reports_beginning_and_end_of_a_guest_that_tells_nothing)
+{
+	EXPECT(setenv("FAKE_AGENT_IS_KATAS", "1", 1) == 0);
+	report_one("wait", REPORT("pulling", NONE "}\n") REPORT("done", NONE "}\n"), 2);
 }

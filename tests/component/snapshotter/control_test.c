@@ -340,9 +340,13 @@ CF_TEST(control_lists_pulls_with_what_was_reported)
 	EXPECT(cf_view_eq_str(cf_json_str(cf_json_get(one, "state")), "handed-over"));
 	cf_json_free(j);
 	EXPECT(ask(w.control, "POST", "/v1/pulls",
-	           "{\"snapshot_id\": 2, \"state\": \"pulling\", \"layers\": 3, \"layers_done\": "
-	           "1}",
-	           NULL) == 204);
+	           "{\"snapshot_id\": 2, \"root\": \"/x\", \"state\": \"done\"}", NULL) == 404);
+	cf_cleanup(cf_freep) char *report =
+		cf_asprintf("{\"snapshot_id\": 2, \"root\": \"%s/root\", \"state\": \"pulling\","
+	                    "\"layers\": 3, \"layers_done\": 1}",
+	                    w.dir);
+
+	EXPECT(ask(w.control, "POST", "/v1/pulls", report, NULL) == 204);
 	j = get_json(w.control, "/v1/pulls");
 	one = cf_json_at(cf_json_get(j, "pulls"), 0);
 	EXPECT(cf_view_eq_str(cf_json_str(cf_json_get(one, "state")), "pulling"));
