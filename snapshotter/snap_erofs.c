@@ -410,11 +410,31 @@ static void clear_again(struct snap_erofs *e, const struct snap_record *rec)
 		cf_log_warn("a committed directory stays", CF_F_STR("why", err.msg));
 }
 
+/*
+ * What was being made when we died. An image beside a snapshot that was not committed is of an attempt:
+ * who commits it as a directory, in overlay mode, must not find that one later.
+ */
+static void tidy_again(struct snap_erofs *e, const struct snap_record *rec)
+{
+	cf_cleanup(cf_freep) char *dir = dir_of(e, rec->id);
+	cf_cleanup(cf_freep) char *image = file_of(e, rec->id, SNAP_EROFS_LAYER);
+	struct cf_err err = { 0 };
+
+	if (!(rec->flags & SNAP_HAS_DIR) || (rec->flags & (SNAP_KATA | SNAP_NULL_EXTRACT)))
+		return;
+	if (layer_store_tidy(dir, &err) < 0)
+		cf_log_warn("an unfinished image stays", CF_F_STR("why", err.msg));
+	if (rec->kind != SNAP_COMMITTED)
+		(void)!unlink(image);
+}
+
 static void resume(struct snap_erofs *e)
 {
 	cf_cleanup(snap_list_fini) struct snap_list all = { 0 };
 
 	snap_store_list(e->opts.store, &all);
+	for (size_t i = 0; i < all.count; i++)
+		tidy_again(e, all.items[i]);
 	for (size_t i = 0; i < all.count; i++) {
 		if (all.items[i]->flags & SNAP_ON_EROFS)
 			hold_again(e, all.items[i]);
