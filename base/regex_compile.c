@@ -41,21 +41,60 @@ static void point_split(struct emitter *e, uint32_t at, uint32_t past, bool is_l
 
 static void emit_node(struct emitter *e, const struct re_node *n);
 
-static void emit_loop(struct emitter *e, const struct re_node *n)
+/* Whether @n can match nothing. */
+static bool is_nullable(const struct re_node *n)
+{
+	if (n->kind == RE_EMPTY || n->kind == RE_ASSERT)
+		return true;
+	if (n->kind == RE_REPEAT && n->min == 0)
+		return true;
+	uint32_t nullable = 0;
+
+	for (uint32_t i = 0; i < n->count; i++)
+		nullable += is_nullable(n->kids[i]);
+	if (n->kind == RE_ALT)
+		return nullable > 0;
+	return n->kind != RE_CHAR && n->kind != RE_CLASS && nullable == n->count;
+}
+
+/* x+ */
+static void emit_plus(struct emitter *e, const struct re_node *n)
+{
+	uint32_t start = e->re->count;
+
+	emit_node(e, n->kids[0]);
+	uint32_t split = emit_split(e);
+
+	point_split(e, split, split + 1, n->is_lazy);
+	if (!e->failed)
+		*(n->is_lazy ? &e->re->prog[split].y : &e->re->prog[split].x) = start;
+}
+
+/* x*; as (x+)? where x can match nothing, because only so the ways are tried in the right order. */
+static void emit_star(struct emitter *e, const struct re_node *n)
 {
 	uint32_t split = emit_split(e);
 
-	emit_node(e, n->kids[0]);
-	emit(e, REGEX_JUMP, split, 0);
+	if (is_nullable(n->kids[0])) {
+		emit_plus(e, n);
+	} else {
+		emit_node(e, n->kids[0]);
+		emit(e, REGEX_JUMP, split, 0);
+	}
 	point_split(e, split, e->re->count, n->is_lazy);
 }
 
 static void emit_repeat(struct emitter *e, const struct re_node *n)
 {
-	for (int i = 0; i < n->min && !e->failed; i++)
+	int copies = n->max < 0 ? CF_MAX(n->min - 1, 0) : n->min;
+
+	for (int i = 0; i < copies && !e->failed; i++)
 		emit_node(e, n->kids[0]);
 	if (n->max < 0) {
-		emit_loop(e, n);
+		if (n->min)
+			emit_plus(e, n);
+		else
+			emit_star(e, n);
 		return;
 	}
 	/* Optional copies nest: each one is tried only after the one before. */

@@ -407,38 +407,6 @@ static struct re_node *parse_group(struct re_parser *p)
 
 /* ---- atoms, repetition, concatenation ---- */
 
-static struct re_node *parse_atom(struct re_parser *p)
-{
-	struct re_set s = re_set_new(p->arena);
-
-	switch (peek(p)) {
-	case '(':
-		return parse_group(p);
-	case '[':
-		return parse_class(p);
-	case '\\':
-		return parse_escape(p);
-	case '.':
-		p->pos++;
-		if (!(p->flags & FLAG_S))
-			re_set_add(&s, '\n', '\n');
-		re_set_negate(&s);
-		return class_node(p, &s);
-	case '^':
-		p->pos++;
-		return assert_node(p, p->flags & FLAG_M ? REGEX_LINE_START : REGEX_TEXT_START);
-	case '$':
-		p->pos++;
-		return assert_node(p, p->flags & FLAG_M ? REGEX_LINE_END : REGEX_TEXT_END);
-	case '*':
-	case '+':
-	case '?':
-		return bad(p, "missing argument to repetition operator");
-	default:
-		return char_node(p, cf_utf8_next(p->in, &p->pos));
-	}
-}
-
 static bool read_count(struct re_parser *p, int *ret)
 {
 	int n = 0;
@@ -502,6 +470,41 @@ static bool read_repeat(struct re_parser *p, int *min, int *max)
 	return true;
 }
 
+static struct re_node *parse_atom(struct re_parser *p)
+{
+	struct re_set s = re_set_new(p->arena);
+	int min, max;
+
+	switch (peek(p)) {
+	case '(':
+		return parse_group(p);
+	case '[':
+		return parse_class(p);
+	case '\\':
+		return parse_escape(p);
+	case '.':
+		p->pos++;
+		if (!(p->flags & FLAG_S))
+			re_set_add(&s, '\n', '\n');
+		re_set_negate(&s);
+		return class_node(p, &s);
+	case '^':
+		p->pos++;
+		return assert_node(p, p->flags & FLAG_M ? REGEX_LINE_START : REGEX_TEXT_START);
+	case '$':
+		p->pos++;
+		return assert_node(p, p->flags & FLAG_M ? REGEX_LINE_END : REGEX_TEXT_END);
+	case '*':
+	case '+':
+	case '?':
+	case '{':
+		if (read_repeat(p, &min, &max))
+			return bad(p, "missing argument to repetition operator");
+		break;
+	}
+	return char_node(p, cf_utf8_next(p->in, &p->pos));
+}
+
 static struct re_node *repeat_node(struct re_parser *p, struct re_node *inner, int min, int max)
 {
 	struct re_node *n = node_new(p, RE_REPEAT);
@@ -533,6 +536,11 @@ static struct re_node *parse_repeat(struct re_parser *p, struct re_node *seq)
 	int min, max;
 	bool was_repeated = false;
 
+	/* (?i) and \Q\E are not there: what is repeated behind them stands before them. */
+	if (n && n->kind == RE_EMPTY && seq->count)
+		n = seq->kids[--seq->count];
+	else if (n && n->kind == RE_EMPTY)
+		return n;
 	while (n && !p->failed && read_repeat(p, &min, &max)) {
 		if (was_repeated)
 			return bad(p, "invalid nested repetition operator");
@@ -555,7 +563,8 @@ static struct re_node *parse_sequence(struct re_parser *p)
 			over(p, "memory");
 		if (!kid || p->failed)
 			return NULL;
-		add_kid(p, n, kid);
+		if (kid->kind != RE_EMPTY)
+			add_kid(p, n, kid);
 	}
 	return n;
 }

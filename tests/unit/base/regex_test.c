@@ -71,8 +71,12 @@ CF_TEST(regex_finds_what_go_finds)
 		{ "a{,2}", "a{,2}", "0-5" }, /* no repetition: text */
 		{ "(a)|(b)", "b", "0-1,-,0-1" },
 		{ "(?P<x>a)(?<y>b)(?:c)", "abc", "0-3,0-1,1-2" },
-		{ "(a*)*", "b", "0-0,-" },
+		{ "(a*)*", "b", "0-0,0-0" },
 		{ "(a|b)*", "abx", "0-2,1-2" },
+		{ "(x|)*", "a", "0-0,0-0" }, /* nothing is tried once, by its group */
+		{ "(?:.*?\\B)+", "\xff", "0-0" },
+		{ "a(?i)*b", "aab", "0-3" }, /* flags take no place */
+		{ "ab\\Q\\E+", "abb", "0-3" },
 		{ "(?i)straSSe", "STRASSE", "0-7" },
 		{ "(?i)k", "\u212a", "0-3" }, /* KELVIN SIGN */
 		{ "(?i)\u00df\u1f80", "\u1e9e\u1f88", "0-6" },
@@ -139,6 +143,9 @@ CF_TEST(regex_refuses_what_go_refuses)
 		"(?i-)a",
 		"*a",
 		"a**",
+		"(?i)*",
+		"a|(?s){2}",
+		"{2}",
 		"a{2}{3}",
 		"a|*",
 		"a{2,1}",
