@@ -16,8 +16,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PORTS     "/sys/class/virtio-ports"
-#define FRAME_MAX (BLOBCACHE_HEAD_BYTES + BLOBCACHE_BODY_MAX)
+#define PORTS       "/sys/class/virtio-ports"
+#define FRAME_MAX   (BLOBCACHE_HEAD_BYTES + BLOBCACHE_BODY_MAX)
+#define HELLO_BODY  (BLOBCACHE_NONCE + 8u)
+#define HELLO_BYTES (BLOBCACHE_HEAD_BYTES + HELLO_BODY)
 
 struct blob_cache {
 	char *path;
@@ -139,24 +141,37 @@ static void give_up(struct blob_cache *c)
 	c->retry_ms = cf_now_ms() + BLOB_CACHE_RETRY_MS;
 }
 
-/* A port's stream may still hold what an earlier session was sent: skipped, up to our own answer. */
-static bool find_hello(int fd, uint32_t id, const uint8_t *nonce, int64_t until_ms)
+/* At the beginning of @v, which is long enough. */
+static bool is_hello(struct cf_view v, uint32_t id, const uint8_t *nonce)
 {
-	uint8_t w[BLOBCACHE_HEAD_BYTES], body[BLOBCACHE_NONCE + 8];
+	struct cf_view body = cf_view_sub(v, BLOBCACHE_HEAD_BYTES, HELLO_BODY);
 	struct blobcache_head h;
 	struct cf_err err;
 
-	if (!receive(fd, w, sizeof(w), until_ms))
-		return false;
-	for (size_t skipped = 0; skipped < BLOB_CACHE_RESYNC_MAX; skipped++) {
-		if (blobcache_head_parse(cf_view(w, sizeof(w)), &h, &err) == 0 && h.is_reply &&
-		    h.op == BLOBCACHE_HELLO && h.status == 0 && h.id == id &&
-		    h.size == sizeof(body))
-			return receive(fd, body, sizeof(body), until_ms) &&
-			       memcmp(body, nonce, BLOBCACHE_NONCE) == 0;
-		memmove(w, w + 1, sizeof(w) - 1);
-		if (!receive(fd, w + sizeof(w) - 1, 1, until_ms))
+	return blobcache_head_parse(cf_view_sub(v, 0, BLOBCACHE_HEAD_BYTES), &h, &err) == 0 &&
+	       h.is_reply && h.op == BLOBCACHE_HELLO && h.status == 0 && h.id == id &&
+	       h.size == HELLO_BODY && memcmp(body.data, nonce, BLOBCACHE_NONCE) == 0;
+}
+
+/* A port's stream may still hold what an earlier session was sent: skipped, up to our own answer. */
+static bool find_hello(int fd, uint32_t id, const uint8_t *nonce, int64_t until_ms)
+{
+	uint8_t w[4096];
+	size_t have = 0, at = 0;
+
+	for (size_t skipped = 0; skipped < BLOB_CACHE_RESYNC_MAX; skipped += at) {
+		ssize_t n = read(fd, w + have, sizeof(w) - have);
+
+		if (n == 0 || (n < 0 && !is_again(n)) || cf_now_ms() > until_ms)
 			return false;
+		if (n < 0 && !wait_for(fd, POLLIN, until_ms))
+			return false;
+		have += n > 0 ? (size_t)n : 0;
+		for (at = 0; have - at >= HELLO_BYTES; at++)
+			if (is_hello(cf_view(w + at, HELLO_BYTES), id, nonce))
+				return have - at == HELLO_BYTES; /* nothing follows it */
+		memmove(w, w + at, have - at);
+		have -= at;
 	}
 	return false;
 }

@@ -20,9 +20,12 @@ node_tpm_ca() { # [FOLDER]
 # A runtime handler NAME whose VMs differ from the good ones by the TPM's maker, by kernel arguments,
 # by more lines in [qemu].
 node_shim_config() { # NAME TPM-FOLDER KERNEL-PARAMS [QEMU-LINES]
+	local cache=''
+	[ -z "${node_blob_cache:-}" ] || cache="blob_cache = \"$node_blob_cache\""
 	cat >"$node/shim-$1.toml" <<C
 driver = "qemu"
 run_dir = "$node/run/$1"
+$cache
 [timeouts]
 boot_ms = 120000
 create_ms = 240000

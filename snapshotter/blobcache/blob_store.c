@@ -472,9 +472,12 @@ int blob_store_read(struct blob_store *st, const char *digest, uint64_t offset, 
 		n = b->size - offset < size ? (size_t)(b->size - offset) : size;
 	st->stats.bytes_served += n;
 	pthread_mutex_unlock(&st->lock);
-	if (r == 0 && n)
-		r = cf_pread_full(fd, to, n, (off_t)offset, err);
-	if (r == 0)
+	if (r < 0)
+		return r;
+	r = n ? cf_pread_full(fd, to, n, (off_t)offset, err) : 0;
+	if (r < 0)
+		judge(st, hex_of(digest), false); /* shorter than it was, or the disk fails */
+	else
 		*ret_size = n;
 	return r;
 }

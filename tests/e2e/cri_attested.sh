@@ -2,6 +2,7 @@
 # Pods in measured VMs through containerd's CRI. Two containers: an encrypted, signed image, whose key
 # the key service releases to this guest, and a plain one. Then what a registry and a node can change
 # under a running pod: a moved tag, a changed config, the plain and the encrypted twin of one image. The
+# node has a cache of layers, which gets ciphertext alone and spares the second pod the registry. The
 # guest's clock is in 2020: freshness comes from nonces, trust from what initdata names.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/lib_pods.sh"
@@ -20,6 +21,11 @@ C
 	printf '[[container]]\nimage = "%s"\nencrypted = "required"\n' "$pods_registry/twin:encrypted" "$pods_registry/twin:dressed"
 }
 
+node_blob_cache_start() { # once the stage is there
+	node_blob_cache=$node/blobcache/sock
+	stage_bg blobcache coffer-blobcache --listen "$node_blob_cache" --state-dir "$node/blobcache/state"
+	stage_wait 10 test -S "$node_blob_cache"
+}
 attested_open 5455 policy -rtc base=2020-01-01T00:00:00
 
 app() { # NAME WORDS: an image that prints WORDS and waits
@@ -41,6 +47,13 @@ refused() { # NAME IMAGE PATTERN
 	! start "$1" "$2" 2>"$pods_dir/refused" && grep -qiE "$3" "$pods_dir/refused" || { cat "$pods_dir/refused" >&2; return 1; }
 }
 pull() { cri_pull "$1" "$pod_name" >/dev/null; }
+layers() { # REF: the digests of its layers
+	stage_in skopeo inspect --raw --cert-dir "$registry/ca" "docker://$1" | jq -r '.layers[].digest'
+}
+gets() { # REF: how often the registry was asked for its layers
+	grep -cE "\"GET /v2/[^\"]*/blobs/($(layers "$1" | paste -sd'|'))" "$stage_dir/log/registry.log" || true
+}
+cached() { ls "$node/blobcache/state/blobs"; }
 
 # ---- an encrypted and a plain container in one pod
 app plain "hello from the plain image"
@@ -61,6 +74,9 @@ expect "its output is in its log" stage_wait 20 log_has main "has sha256 $(sha25
 expect_eq "its key was released, once" "$(attested_released "$owner_key_path")" 1
 node_layer_bytes
 expect_eq "no layer byte on the host" "$story_layer_bytes" 0
+expect_eq "the node's cache got its layers, and not those of the plain one" \
+	"$(cached)" "$(layers "$demo" | sed 's/sha256://' | sort)"
+expect_not "which are not what inflates" gzip -dc "$node/blobcache/state/blobs/"* >/dev/null 2>&1
 expect_eq "an exec that the policy names runs; the guest's clock is wrong" \
 	"$(cri_exec "$main" /bin/busybox date +%Y | cri_field stdout)" '2020\n'
 expect_not "an exec that it does not name is refused" cri_exec "$main" cat /secret 2>"$pods_dir/refused"
@@ -116,8 +132,12 @@ pod=$(attested_pod two)
 expect "another pod runs the plain twin" start alone "$pods_registry/twin:plain"
 expect "and has its content" stage_wait 20 log_has alone "hello from a twin"
 expect_eq "no key was released for it" "$(attested_released $twin_path)" 1
+before=$(gets "$pods_registry/twin:encrypted")
+expect "the registry has been asked for the encrypted twin's layers" test "$before" -gt 0
 expect "then the encrypted twin" start again "$pods_registry/twin:encrypted"
 expect "has its content too" stage_wait 20 log_has again "hello from a twin"
+expect_eq "its key was released to this pod too" "$(attested_released $twin_path)" 2
+expect_eq "its layers came from the node's cache" "$(gets "$pods_registry/twin:encrypted")" "$before"
 
 # ---- the TPM dies under the pod
 expect_eq "the machine's TPM is swtpm" "$(cat "/proc/$(pods_tpm_pid)/comm")" swtpm

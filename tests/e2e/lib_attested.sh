@@ -5,6 +5,7 @@
 #                               registry, key service, TPM maker, the encrypted and signed image $demo,
 #                               initdata with POLICY (a function that prints policy.toml), reference
 #                               values, containerd; the VMs get more arguments than the shim gives them
+#                               (node_blob_cache_start, when the test has it, sets $node_blob_cache)
 #   attested_pod NAME           a pod with the owner's initdata: prints its id
 #   attested_released PATH      how often the key service gave that resource away
 #   attested_sign REF           signs what the registry has there with the owner's key
@@ -35,6 +36,7 @@ attested_open() { # PORT POLICY-FUNCTION [QEMU-ARG...]
 	"$2" >"$owner/policy.toml"
 	owner_reference
 	shift 2
+	[ "$(type -t node_blob_cache_start)" != function ] || node_blob_cache_start
 	attested_qemu "$@"
 	node_containerd
 }
