@@ -215,6 +215,9 @@ static int copy_parts(struct image_copy *c, struct oci_manifest *m, struct cf_er
 		make_oci(m);
 	for (size_t i = 0; r == 0 && i < m->layer_count; i++)
 		r = copy_layer(c, &m->layers[i], err);
+	for (size_t i = 0; r == 0 && c->top && m->layer_count && i < c->top->count; i++)
+		oci_pairs_set(&m->layers[m->layer_count - 1].annotations, c->top->items[i].key,
+		              c->top->items[i].value);
 	if (r == 0)
 		r = c->recipient_count > 0 ? label_config(c, &m->config, err)
 		                           : copy_blob(c, &m->config, err);

@@ -16,6 +16,8 @@ struct image_copy {
 	const char *tag; /* at the target: "" without a name (layouts) */
 	const struct ocicrypt_recipient *recipients;
 	size_t recipient_count; /* 0: copied as it is */
+	const struct oci_pairs
+		*top; /* annotations for each topmost layer when encrypting, or NULL */
 	/* out */
 	struct oci_digest digest; /* of the manifest or index that was written last */
 	size_t layers, encrypted; /* over all platforms */

@@ -5,6 +5,7 @@
 #include "cli/image_args.h"
 #include "cli/image_copy.h"
 #include "cli/image_sign.h"
+#include "cli/image_users.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -18,7 +19,11 @@ static const char encrypt_usage[] =
 	"  --key kbs:///r/t/n    where the guest finds the image key at its key broker\n"
 	"  --key-file FILE       that key, 32 raw bytes; made when it is not there\n"
 	"  --recipient jwe:FILE  a public key or certificate; may be repeated\n"
-	"  --sign FILE           sign the result with this private key\n";
+	"  --sign FILE           sign the result with this private key\n"
+	"  --passwd FILE         the image's /etc/passwd, for everybody to read: a node that does "
+	"not\n"
+	"                        see the image's files looks up `USER name` there\n"
+	"  --group FILE          the same of its /etc/group\n";
 
 static const char push_usage[] = "usage: coffer image push SOURCE TARGET [OPTION...]\n"
 				 "\n"
@@ -26,7 +31,9 @@ static const char push_usage[] = "usage: coffer image push SOURCE TARGET [OPTION
 
 struct encrypt {
 	const char *kid[1], *key_file[1], *recipient[IMAGE_VALUES_MAX], *sign[1];
-	size_t kids, key_files, recipients, signs;
+	const char *passwd[1], *group[1];
+	size_t kids, key_files, recipients, signs, passwds, groups;
+	struct oci_pairs users;
 	struct cf_secret *kek;
 	struct cf_pkey *pkeys[IMAGE_VALUES_MAX];
 	struct ocicrypt_recipient to[IMAGE_VALUES_MAX + 1];
@@ -35,6 +42,7 @@ struct encrypt {
 
 static void encrypt_fini(struct encrypt *e)
 {
+	oci_pairs_fini(&e->users);
 	cf_secret_free(e->kek);
 	for (size_t i = 0; i < CF_ARRAY_LEN(e->pkeys); i++)
 		cf_pkey_free(e->pkeys[i]);
@@ -104,6 +112,17 @@ static int find_recipients(struct encrypt *e, struct cf_err *err)
 	return r;
 }
 
+static int read_users(struct encrypt *e, struct cf_err *err)
+{
+	int r = 0;
+
+	if (e->passwds)
+		r = image_users_add(&e->users, IMAGE_USERS_PASSWD, e->passwd[0], err);
+	if (r == 0 && e->groups)
+		r = image_users_add(&e->users, IMAGE_USERS_GROUP, e->group[0], err);
+	return r;
+}
+
 /* ---- the commands ---- */
 
 static int copy(const struct image_args *a, struct image_copy *c, struct oci_source **ret_to,
@@ -157,6 +176,9 @@ static int encrypt(const struct image_args *a, struct encrypt *e, struct cf_err 
 	struct image_copy c = { 0 };
 	int r = find_recipients(e, err);
 
+	if (r == 0)
+		r = read_users(e, err);
+	c.top = &e->users;
 	c.recipients = e->to;
 	c.recipient_count = e->to_count;
 	if (r == 0)
@@ -178,6 +200,8 @@ int cli_image_encrypt(int argc, char **argv)
 		{ "--key", e.kid, 1, &e.kids },
 		{ "--recipient", e.recipient, IMAGE_VALUES_MAX, &e.recipients },
 		{ "--sign", e.sign, 1, &e.signs },
+		{ "--passwd", e.passwd, 1, &e.passwds },
+		{ "--group", e.group, 1, &e.groups },
 	};
 	struct image_args a = { .command = "image encrypt",
 		                .usage = encrypt_usage,

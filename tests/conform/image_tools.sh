@@ -46,6 +46,16 @@ grep -q '2 of 2 layers encrypted' last || fail "no summary: $(cat last)"
 name=$(tail -1 last)
 case $name in "$r/app@sha256:"*) ;; *) fail "the answer is no name: $name" ;; esac
 expect 0 "encrypt to a layout" "$c" image encrypt oci:src:v1 oci:enc:v1 --recipient jwe:rsa.pub
+# users in the open, where they were asked for
+printf 'root:x:0:0::/:/bin/sh\napp:x:7:8::/:/x\n' >passwd
+printf 'app:x:8:\nmore:x:9:app\n' >group
+printf 'root:$6$a$b:0:0::/:/bin/sh\n' >hashes
+expect 0 "encrypt with users" "$c" image encrypt oci:src:v1 oci:users:v1 --recipient jwe:rsa.pub --passwd passwd --group group
+expect 9 "encrypt with password hashes in the open" "$c" image encrypt oci:src:v1 oci:hashes:v1 --recipient jwe:rsa.pub --passwd hashes
+annotations() { skopeo inspect --raw oci:users:v1 | python3 -c 'import base64, json, sys
+for l in json.load(sys.stdin)["layers"]:
+    print([base64.b64decode(l["annotations"][k]).decode() for k in sorted(l["annotations"]) if "coffer" in k])'; }
+[ "$(annotations)" = "$(printf '%s\n%s' '[]' "['app:x:8:\nmore:x:9:app\n', 'root:x:0:0::/:/bin/sh\napp:x:7:8::/:/x\n']")" ] || fail "users: $(annotations)"
 expect 2 "encrypt to nobody" "$c" image encrypt oci:src:v1
 expect 9 "encrypt without a recipient" "$c" image encrypt oci:src:v1 oci:x
 expect 21 "encrypt into an archive" "$c" image encrypt oci:src:v1 docker-archive:x.tar --recipient jwe:rsa.pub
