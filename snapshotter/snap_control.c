@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "snapshotter/snap_control.h"
 
+#include "base/control.h"
 #include "base/work.h"
 #include "snapshotter/snap_pulls.h"
 #include "snapshotter/snap_view.h"
 
 #include <unistd.h>
-
-#define TEXT_MAX (64u << 20) /* one answer */
 
 struct gc {
 	struct cf_httpd_req *req; /* NULL: none runs */
@@ -18,7 +17,7 @@ struct gc {
 
 struct snap_control {
 	struct snap_control_opts opts;
-	struct cf_httpd *socket, *tcp;
+	struct cf_control *control;
 	struct snap_pulls *pulls;
 	struct cf_work *work; /* for what waits for the disk */
 	struct gc gc;
@@ -26,48 +25,11 @@ struct snap_control {
 	char *path;
 };
 
-struct answer {
-	unsigned status;
-	const char *type;
-	struct cf_buf body;
-};
-
-typedef void handler(struct snap_control *c, struct cf_httpd_req *req, struct answer *a);
-
 /* ---- answers ---- */
 
-static struct cf_jw json(struct answer *a)
+static struct cf_jw json(struct cf_control_answer *a)
 {
 	return (struct cf_jw){ .out = &a->body, .pretty = true };
-}
-
-static void fail(struct answer *a, unsigned status, const char *code, const char *message)
-{
-	cf_buf_reset(&a->body);
-	struct cf_jw w = { .out = &a->body };
-
-	a->status = status;
-	cf_jw_obj(&w);
-	cf_jw_kstr(&w, "code", code);
-	cf_jw_kstr(&w, "message", message);
-	cf_jw_end_obj(&w);
-}
-
-static void fail_err(struct answer *a, const struct cf_err *err)
-{
-	static const struct {
-		enum cf_code code;
-		unsigned status;
-	} known[] = { { CF_INVALID_ARGUMENT, 400 },
-		      { CF_NOT_FOUND, 404 },
-		      { CF_RESOURCE_EXHAUSTED, 503 },
-		      { CF_UNAVAILABLE, 503 } };
-	unsigned status = 500;
-
-	for (size_t i = 0; i < CF_ARRAY_LEN(known); i++)
-		if (known[i].code == err->code)
-			status = known[i].status;
-	fail(a, status, cf_code_name(err->code), err->msg);
 }
 
 /* ---- what the request says ---- */
@@ -140,8 +102,9 @@ static struct cf_view behind(const struct cf_httpd_req *req, const char *prefix)
 
 /* ---- our own ---- */
 
-static void on_health(struct snap_control *c, struct cf_httpd_req *req, struct answer *a)
+static void on_health(struct cf_httpd_req *req, struct cf_control_answer *a, void *user)
 {
+	struct snap_control *c = user;
 	struct cf_jw w = json(a);
 	size_t n = 0;
 
@@ -168,8 +131,9 @@ static int kind_of(const char *text, enum snap_kind *ret, struct cf_err *err)
 	return 0;
 }
 
-static void on_list(struct snap_control *c, struct cf_httpd_req *req, struct answer *a)
+static void on_list(struct cf_httpd_req *req, struct cf_control_answer *a, void *user)
 {
+	struct snap_control *c = user;
 	cf_cleanup(cf_freep) char *instance = query(req, "instance");
 	cf_cleanup(cf_freep) char *kind = query(req, "kind");
 	struct snap_view_query q = { .instance = instance };
@@ -184,7 +148,7 @@ static void on_list(struct snap_control *c, struct cf_httpd_req *req, struct ans
 	if (r == 0)
 		r = query_number(req, "after", INT64_MAX, 0, &after, &err);
 	if (r < 0) {
-		fail_err(a, &err);
+		cf_control_fail_err(a, &err);
 		return;
 	}
 	q.limit = (size_t)limit;
@@ -205,48 +169,53 @@ static int put_one(struct snap_control *c, const char *key, struct cf_jw *w, str
 	return cf_fail(err, CF_NOT_FOUND, "snapshot %s does not exist", key);
 }
 
-static void on_one(struct snap_control *c, struct cf_httpd_req *req, struct answer *a)
+static void on_one(struct cf_httpd_req *req, struct cf_control_answer *a, void *user)
 {
+	struct snap_control *c = user;
 	cf_cleanup(cf_freep) char *key = decode(behind(req, "/v1/snapshots/"));
 	struct cf_jw w = json(a);
 	struct cf_err err;
 
 	if (!key)
-		fail(a, 400, "INVALID_ARGUMENT", "the key is not percent-encoded UTF-8");
+		cf_control_fail(a, 400, "INVALID_ARGUMENT", "the key is not percent-encoded UTF-8");
 	else if (put_one(c, key, &w, &err) < 0)
-		fail_err(a, &err);
+		cf_control_fail_err(a, &err);
 }
 
-static void on_pulls(struct snap_control *c, struct cf_httpd_req *req, struct answer *a)
+static void on_pulls(struct cf_httpd_req *req, struct cf_control_answer *a, void *user)
 {
+	struct snap_control *c = user;
 	struct cf_jw w = json(a);
 
 	(void)req;
 	snap_pulls_view(c->pulls, c->opts.instances, &w);
 }
 
-static void on_report(struct snap_control *c, struct cf_httpd_req *req, struct answer *a)
+static void on_report(struct cf_httpd_req *req, struct cf_control_answer *a, void *user)
 {
+	struct snap_control *c = user;
 	struct cf_err err;
 
 	if (snap_pulls_report(c->pulls, c->opts.instances, cf_httpd_body(req), &err) < 0)
-		fail_err(a, &err);
+		cf_control_fail_err(a, &err);
 	else
 		a->status = 204;
 }
 
-static void on_config(struct snap_control *c, struct cf_httpd_req *req, struct answer *a)
+static void on_config(struct cf_httpd_req *req, struct cf_control_answer *a, void *user)
 {
+	struct snap_control *c = user;
 	struct cf_jw w = json(a);
 
 	(void)req;
 	snap_view_config(&w, c->opts.config, c->path);
 }
 
-static void on_metrics(struct snap_control *c, struct cf_httpd_req *req, struct answer *a)
+static void on_metrics(struct cf_httpd_req *req, struct cf_control_answer *a, void *user)
 {
+	struct snap_control *c = user;
 	(void)req;
-	a->type = "text/plain; version=0.0.4";
+	cf_control_is_metrics(a);
 	snap_view_metrics(c->opts.instances, &a->body);
 	snap_metrics_text(c->opts.metrics, &a->body);
 }
@@ -256,10 +225,10 @@ static void on_metrics(struct snap_control *c, struct cf_httpd_req *req, struct 
 static void answer_gc(struct snap_control *c)
 {
 	struct cf_httpd_req *req = c->gc.req;
-	struct answer a = { .status = 200, .type = "application/json", .body.max = TEXT_MAX };
+	struct cf_control_answer a = cf_control_answer();
 
 	if (c->gc.result < 0) {
-		fail_err(&a, &c->gc.err);
+		cf_control_fail_err(&a, &c->gc.err);
 	} else {
 		struct cf_jw w = json(&a);
 
@@ -269,8 +238,7 @@ static void answer_gc(struct snap_control *c)
 		cf_jw_end_obj(&w);
 	}
 	c->gc.req = NULL;
-	cf_httpd_reply(req, a.status, a.type, NULL, cf_buf_view(&a.body));
-	cf_buf_fini(&a.body);
+	cf_control_reply(req, &a);
 }
 
 static void gc_ended(void *arg)
@@ -296,18 +264,19 @@ static void run_gc(void *arg)
 	cf_loop_post(c->opts.loop, gc_ended, c);
 }
 
-static void on_gc(struct snap_control *c, struct cf_httpd_req *req, struct answer *a)
+static void on_gc(struct cf_httpd_req *req, struct cf_control_answer *a, void *user)
 {
+	struct snap_control *c = user;
 	struct cf_err err;
 
 	if (c->gc.req) {
-		fail(a, 409, "ABORTED", "a collection is running");
+		cf_control_fail(a, 409, "ABORTED", "a collection is running");
 		return;
 	}
 	c->gc = (struct gc){ .req = req, .began_ms = cf_now_ms() };
 	if (cf_work_add(c->work, run_gc, c, &err) < 0) {
 		c->gc.req = NULL;
-		fail_err(a, &err);
+		cf_control_fail_err(a, &err);
 		return;
 	}
 	a->status = 0; /* later */
@@ -315,186 +284,59 @@ static void on_gc(struct snap_control *c, struct cf_httpd_req *req, struct answe
 
 /* ---- nydus-snapshotter's system controller, as it is without nydusd ---- */
 
-static void on_daemons(struct snap_control *c, struct cf_httpd_req *req, struct answer *a)
+static void on_daemons(struct cf_httpd_req *req, struct cf_control_answer *a, void *user)
 {
-	(void)c;
+	(void)user;
 	(void)req;
 	cf_buf_add_str(&a->body, "[]");
 }
 
-static void on_daemon(struct snap_control *c, struct cf_httpd_req *req, struct answer *a)
+static void on_daemon(struct cf_httpd_req *req, struct cf_control_answer *a, void *user)
 {
-	(void)c;
+	(void)user;
 	(void)req;
-	fail(a, 404, "NotFound", "no nydusd runs here");
+	cf_control_fail(a, 404, "NotFound", "no nydusd runs here");
 }
 
-static void on_unimplemented(struct snap_control *c, struct cf_httpd_req *req, struct answer *a)
+static void on_unimplemented(struct cf_httpd_req *req, struct cf_control_answer *a, void *user)
 {
-	(void)c;
+	(void)user;
 	(void)req;
-	fail(a, 501, "Unknown", "not implemented");
+	cf_control_fail(a, 501, "Unknown", "not implemented");
 }
 
 /* ---- routes ---- */
 
-static const struct route {
-	const char *method, *path; /* a path that ends in '/' stands for all below it */
-	handler *fn;
-	bool is_public; /* also on the metrics' address */
-} routes[] = {
-	{ "GET", "/v1/health", on_health, false },
-	{ "GET", "/v1/snapshots", on_list, false },
-	{ "GET", "/v1/snapshots/", on_one, false },
-	{ "GET", "/v1/pulls", on_pulls, false },
-	{ "POST", "/v1/pulls", on_report, false },
-	{ "POST", "/v1/gc", on_gc, false },
-	{ "GET", "/v1/config", on_config, false },
-	{ "GET", "/metrics", on_metrics, true },
-	{ "GET", "/v1/metrics", on_metrics, true },
-	{ "GET", "/api/v1/daemons", on_daemons, false },
-	{ "GET", "/api/v1/daemons/records", on_unimplemented, false },
-	{ "PUT", "/api/v1/daemons/upgrade", on_unimplemented, false },
-	{ "PUT", "/api/v1/prefetch", on_unimplemented, false },
-	{ "GET", "/api/v1/daemons/", on_daemon, false },
+static const struct cf_control_route routes[] = {
+	{ "GET", "/v1/health", on_health, false, 0 },
+	{ "GET", "/v1/snapshots", on_list, false, 0 },
+	{ "GET", "/v1/snapshots/", on_one, false, 0 },
+	{ "GET", "/v1/pulls", on_pulls, false, 0 },
+	{ "POST", "/v1/pulls", on_report, false, SNAP_CONTROL_BODY_MAX },
+	{ "POST", "/v1/gc", on_gc, false, 0 },
+	{ "GET", "/v1/config", on_config, false, 0 },
+	{ "GET", "/metrics", on_metrics, true, 0 },
+	{ "GET", "/v1/metrics", on_metrics, true, 0 },
+	{ "GET", "/api/v1/daemons", on_daemons, false, 0 },
+	{ "GET", "/api/v1/daemons/records", on_unimplemented, false, 0 },
+	{ "PUT", "/api/v1/daemons/upgrade", on_unimplemented, false, 0 },
+	{ "PUT", "/api/v1/prefetch", on_unimplemented, false, 0 },
+	{ "GET", "/api/v1/daemons/", on_daemon, false, 0 },
 };
 
-static bool matches(const struct route *route, struct cf_view path)
-{
-	if (!cf_ends_with(route->path, "/"))
-		return cf_view_eq_str(path, route->path);
-	return path.size > strlen(route->path) && cf_view_starts_with(path, route->path);
-}
-
-static const struct route *find_route(const struct http_head *head, bool public_only,
-                                      bool *ret_is_path)
-{
-	struct cf_view method = head->method;
-
-	if (cf_view_eq_str(method, "HEAD"))
-		method = cf_view_str("GET");
-	*ret_is_path = false;
-	for (size_t i = 0; i < CF_ARRAY_LEN(routes); i++) {
-		if ((public_only && !routes[i].is_public) || !matches(&routes[i], head->path))
-			continue;
-		*ret_is_path = true;
-		if (cf_view_eq_str(method, routes[i].method))
-			return &routes[i];
-	}
-	return NULL;
-}
-
-static void handle(struct snap_control *c, struct cf_httpd_req *req, bool public_only)
-{
-	struct answer a = { .status = 200, .type = "application/json", .body.max = TEXT_MAX };
-	bool is_path;
-	const struct route *route = find_route(cf_httpd_head(req), public_only, &is_path);
-
-	if (route)
-		route->fn(c, req, &a);
-	else if (is_path)
-		fail(&a, 405, "UNIMPLEMENTED", "this path has another method");
-	else
-		fail(&a, 404, "NOT_FOUND", "no such path");
-	if (a.status && a.body.bad)
-		fail(&a, 500, "RESOURCE_EXHAUSTED", "the answer is too long: ask for less");
-	if (a.status && a.body.size)
-		cf_buf_add_str(&a.body, "\n");
-	if (a.status)
-		cf_httpd_reply(req, a.status, a.status == 204 ? NULL : a.type, NULL,
-		               cf_buf_view(&a.body));
-	cf_buf_fini(&a.body);
-}
-
-static void on_socket(struct cf_httpd_req *req, void *user)
-{
-	handle(user, req, false);
-}
-
-static void on_tcp(struct cf_httpd_req *req, void *user)
-{
-	handle(user, req, true);
-}
-
-static size_t body_max(struct cf_view method, struct cf_view path, void *user)
-{
-	(void)user;
-	return cf_view_eq_str(method, "POST") && cf_view_eq_str(path, "/v1/pulls")
-	               ? SNAP_CONTROL_BODY_MAX
-	               : 0;
-}
-
-static bool is_allowed(uid_t uid, void *user)
-{
-	const struct snap_control *c = user;
-
-	return uid == 0 || uid == geteuid() || uid == c->opts.config->control_uid;
-}
-
 /* ---- life ---- */
-
-int snap_control_parse_address(const char *text, char **ret_address, uint16_t *ret_port,
-                               struct cf_err *err)
-{
-	const char *colon = strrchr(text, ':');
-	uint64_t port = 0;
-
-	if (!colon || cf_parse_u64(cf_view_str(colon + 1), UINT16_MAX, &port, err) < 0)
-		return cf_fail(err, CF_INVALID_ARGUMENT, "metrics address %s: want ADDRESS:PORT",
-		               text);
-	size_t n = (size_t)(colon - text);
-	bool bracketed = n >= 2 && text[0] == '[' && text[n - 1] == ']';
-
-	*ret_address = n == 0      ? cf_strdup("::")
-	               : bracketed ? cf_strndup(text + 1, n - 2)
-	                           : cf_strndup(text, n);
-	*ret_port = (uint16_t)port;
-	return 0;
-}
-
-static int listen_socket(struct snap_control *c, struct cf_err *err)
-{
-	struct cf_httpd_opts o = { .unix_path = c->path,
-		                   .listen_fd = c->opts.listen_fd,
-		                   .allow = is_allowed,
-		                   .connections_max = SNAP_CONTROL_CONNECTIONS,
-		                   .body_max = body_max,
-		                   .handle = on_socket,
-		                   .user = c };
-
-	if (!o.unix_path && o.listen_fd <= 0)
-		return 0;
-	return cf_httpd_new(c->opts.loop, &o, &c->socket, err);
-}
-
-static int listen_tcp(struct snap_control *c, struct cf_err *err)
-{
-	cf_cleanup(cf_freep) char *address = NULL;
-	struct cf_httpd_opts o = { .connections_max = SNAP_CONTROL_CONNECTIONS,
-		                   .body_max = body_max,
-		                   .handle = on_tcp,
-		                   .user = c };
-
-	if (!c->opts.config->metrics)
-		return 0;
-	int r = snap_control_parse_address(c->opts.config->metrics, &address, &o.port, err);
-
-	if (r < 0)
-		return r;
-	o.address = address;
-	r = cf_httpd_new(c->opts.loop, &o, &c->tcp, err);
-	/* A kernel without IPv6. */
-	if (r < 0 && cf_streq(address, "::")) {
-		o.address = "0.0.0.0";
-		r = cf_httpd_new(c->opts.loop, &o, &c->tcp, err);
-	}
-	return r;
-}
 
 int snap_control_new(const struct snap_control_opts *opts, struct snap_control **ret,
                      struct cf_err *err)
 {
 	struct snap_control *c = cf_zalloc(sizeof(*c));
+	struct cf_control_opts o = { .path = opts->path,
+		                     .listen_fd = opts->listen_fd,
+		                     .metrics = opts->config->metrics,
+		                     .uid = opts->config->control_uid,
+		                     .routes = routes,
+		                     .routes_count = CF_ARRAY_LEN(routes),
+		                     .user = c };
 
 	c->opts = *opts;
 	c->path = cf_strdup(opts->path);
@@ -503,9 +345,7 @@ int snap_control_new(const struct snap_control_opts *opts, struct snap_control *
 	int r = cf_work_new(1, 1, &c->work, err);
 
 	if (r == 0)
-		r = listen_socket(c, err);
-	if (r == 0)
-		r = listen_tcp(c, err);
+		r = cf_control_new(opts->loop, &o, &c->control, err);
 	if (r < 0) {
 		snap_control_free(c);
 		return r;
@@ -519,8 +359,7 @@ struct snap_control *snap_control_free(struct snap_control *c)
 	if (!c)
 		return NULL;
 	cf_work_free(c->work);
-	cf_httpd_free(c->socket);
-	cf_httpd_free(c->tcp);
+	cf_control_free(c->control);
 	if (c->gc.req)
 		answer_gc(c); /* into nothing */
 	snap_pulls_free(c->pulls);

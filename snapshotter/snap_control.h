@@ -20,10 +20,9 @@
 #include "snapshotter/snap_instance.h"
 #include "snapshotter/snap_metrics.h"
 
-#define SNAP_CONTROL_LIST_MAX    1000u /* records in one answer */
-#define SNAP_CONTROL_PULLS_MAX   256u  /* reports that are kept; the oldest goes */
-#define SNAP_CONTROL_BODY_MAX    4096u
-#define SNAP_CONTROL_CONNECTIONS 64u
+#define SNAP_CONTROL_LIST_MAX  1000u /* records in one answer */
+#define SNAP_CONTROL_PULLS_MAX 256u  /* reports that are kept; the oldest goes */
+#define SNAP_CONTROL_BODY_MAX  4096u
 
 struct snap_control_opts {
 	struct cf_loop *loop;
@@ -40,6 +39,3 @@ cf_must_use int snap_control_new(const struct snap_control_opts *opts, struct sn
                                  struct cf_err *err);
 /* Waits for a collection that runs. NULL is fine; returns NULL. */
 struct snap_control *snap_control_free(struct snap_control *c);
-/* "ADDRESS:PORT", where ADDRESS may be empty (all), or an IPv6 literal in brackets. */
-cf_must_use int snap_control_parse_address(const char *text, char **ret_address, uint16_t *ret_port,
-                                           struct cf_err *err);

@@ -6,7 +6,7 @@
 #include "base/sd.h"
 #include "base/str.h"
 #include "base/toml.h"
-#include "snapshotter/blobcache/blob_serve.h"
+#include "snapshotter/blobcache/blob_control.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -25,17 +25,19 @@ static const char help[] =
 	"of an image asks no registry for them. Guests bring the blobs and read them; the node\n"
 	"needs no credentials. Stop it, or do not start it, and guests ask the registry.\n"
 	"\n"
-	"  --config FILE     settings (listen, state_dir, size_max) [none]\n"
+	"  --config FILE     settings (listen, state_dir, size_max, control, metrics) [none]\n"
 	"  --listen PATH     socket for guests [/run/coffer/blobcache/blobcache.sock]\n"
 	"  --state-dir DIR   where the blobs are [/var/lib/coffer/blobcache]\n"
 	"  --size-max SIZE   bytes, or with K, M, G [10G]\n"
+	"  --control PATH    socket with /v1/health and /metrics [control.sock beside the other]\n"
+	"  --metrics ADDR:P  /metrics over TCP as well [none]\n"
 	"  --log-level L     error, warn, info, debug [info]\n"
 	"  --version, --help\n"
 	"\n"
 	"SIGUSR1 writes the counters into the log.\n";
 
 struct options {
-	char *listen, *state_dir;
+	char *listen, *state_dir, *control, *metrics;
 	uint64_t size_max;
 };
 
@@ -46,6 +48,8 @@ struct daemon {
 	struct cf_listener *listeners;
 	struct blob_store *store;
 	struct blob_serve *serve;
+	struct blob_control *control;
+	bool is_crowded; /* a connection was refused, and that was said */
 };
 
 /* ---- options ---- */
@@ -80,27 +84,33 @@ static int read_config(const char *path, struct options *o, struct cf_err *err)
 {
 	cf_cleanup(cf_buf_fini) struct cf_buf text = { 0 };
 	cf_cleanup(cf_toml_freep) struct cf_toml *root = NULL;
-	const char *listen = NULL, *state_dir = NULL, *size = NULL;
+	const char *size = NULL;
+	const struct {
+		const char *key;
+		char **to;
+	} texts[] = { { "listen", &o->listen },
+		      { "state_dir", &o->state_dir },
+		      { "control", &o->control },
+		      { "metrics", &o->metrics } };
 	int r = cf_read_file(path, CONFIG_MAX, &text, err);
 
 	if (r == 0)
 		r = cf_toml_parse(cf_buf_view(&text), &root, err);
-	if (r == 0)
-		r = cf_toml_get_str(root, "listen", NULL, &listen, err);
-	if (r == 0)
-		r = cf_toml_get_str(root, "state_dir", NULL, &state_dir, err);
+	for (size_t i = 0; r == 0 && i < CF_ARRAY_LEN(texts); i++) {
+		const char *value = NULL;
+
+		r = cf_toml_get_str(root, texts[i].key, NULL, &value, err);
+		if (r == 0 && value)
+			set(texts[i].to, value);
+	}
 	if (r == 0)
 		r = cf_toml_get_str(root, "size_max", NULL, &size, err);
-	if (r == 0 && listen)
-		set(&o->listen, listen);
-	if (r == 0 && state_dir)
-		set(&o->state_dir, state_dir);
 	if (r == 0 && size)
 		r = parse_size(size, &o->size_max, err);
 	return r < 0 ? cf_wrap(err, r, "%s", path) : 0;
 }
 
-enum { CONFIG = 256, LISTEN, STATE_DIR, MAX, LEVEL, VERSION, HELP };
+enum { CONFIG = 256, LISTEN, STATE_DIR, MAX, CONTROL, METRICS, LEVEL, VERSION, HELP };
 
 static int take_option(int c, struct options *o, struct cf_err *err)
 {
@@ -115,6 +125,12 @@ static int take_option(int c, struct options *o, struct cf_err *err)
 		return 0;
 	case STATE_DIR:
 		set(&o->state_dir, optarg);
+		return 0;
+	case CONTROL:
+		set(&o->control, optarg);
+		return 0;
+	case METRICS:
+		set(&o->metrics, optarg);
 		return 0;
 	case MAX:
 		return parse_size(optarg, &o->size_max, err);
@@ -136,6 +152,8 @@ static int read_options(int argc, char **argv, struct options *o, struct cf_err 
 		{ "listen", required_argument, NULL, LISTEN },
 		{ "state-dir", required_argument, NULL, STATE_DIR },
 		{ "size-max", required_argument, NULL, MAX },
+		{ "control", required_argument, NULL, CONTROL },
+		{ "metrics", required_argument, NULL, METRICS },
 		{ "log-level", required_argument, NULL, LEVEL },
 		{ "version", no_argument, NULL, VERSION },
 		{ "help", no_argument, NULL, HELP },
@@ -200,8 +218,12 @@ static void on_conn(void *user, int fd_take)
 		cf_close(&fd_take);
 		return;
 	}
-	if (blob_serve_add(d->serve, fd_take, &err) < 0)
+	bool is_refused = blob_serve_add(d->serve, fd_take, &err) < 0;
+
+	/* A VMM comes again each second. */
+	if (is_refused && !d->is_crowded)
 		cf_log_warn("a connection was refused", CF_F_STR("why", err.msg));
+	d->is_crowded = is_refused;
 }
 
 static int listen_all(struct daemon *d, struct cf_err *err)
@@ -226,6 +248,22 @@ static int listen_all(struct daemon *d, struct cf_err *err)
 	              : cf_listener_add(&d->listeners, d->loop, fd, d->o.listen, on_conn, d, err);
 }
 
+/* Beside the guests' socket where nothing else was said; "" is none. */
+static int open_control(struct daemon *d, struct cf_err *err)
+{
+	const char *slash = strrchr(d->o.listen, '/');
+	cf_cleanup(cf_freep) char *beside = cf_asprintf(
+		"%.*scontrol.sock", slash ? (int)(slash + 1 - d->o.listen) : 0, d->o.listen);
+	const char *path = d->o.control ? d->o.control : beside;
+	struct blob_control_opts opts = { .store = d->store,
+		                          .serve = d->serve,
+		                          .size_max = d->o.size_max,
+		                          .path = *path ? path : NULL,
+		                          .metrics = d->o.metrics };
+
+	return blob_control_new(d->loop, &opts, &d->control, err);
+}
+
 static int start(struct daemon *d, struct cf_err *err)
 {
 	struct blob_store_opts opts = { .dir = d->o.state_dir, .size_max = d->o.size_max };
@@ -239,12 +277,14 @@ static int start(struct daemon *d, struct cf_err *err)
 	d->signals[0] = cf_loop_signal(d->loop, SIGTERM, on_signal, d);
 	d->signals[1] = cf_loop_signal(d->loop, SIGINT, on_signal, d);
 	d->signals[2] = cf_loop_signal(d->loop, SIGUSR1, on_signal, d);
-	return listen_all(d, err);
+	r = listen_all(d, err);
+	return r < 0 ? r : open_control(d, err);
 }
 
 static void end(struct daemon *d)
 {
 	cf_listeners_close(&d->listeners);
+	blob_control_free(d->control);
 	if (d->serve)
 		log_counters(d);
 	blob_serve_free(d->serve);
@@ -254,6 +294,8 @@ static void end(struct daemon *d)
 	cf_loop_free(d->loop);
 	free(d->o.listen);
 	free(d->o.state_dir);
+	free(d->o.control);
+	free(d->o.metrics);
 }
 
 int main(int argc, char **argv)

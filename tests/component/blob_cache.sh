@@ -4,7 +4,7 @@
 # goes to the host. Counted in the registry's own access log.
 set -eu
 . "$(dirname "$0")/../conform/libimage.sh"
-need docker-registry skopeo umoci openssl python3
+need docker-registry skopeo umoci openssl python3 curl
 [ -x "$bin/coffer-blobcache" ] || skip "not built: $bin/coffer-blobcache"
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/coffer-blobcache.XXXXXX")
 registry_pid='' cache_pid='' liar_pid=''
@@ -75,6 +75,11 @@ for f in "$tmp"/cache/blobs/*; do
 done
 pull enc || fail "pull from the cache"
 gets 0 "the second pull of the node"
+metric() { curl -s --unix-socket "$tmp/control.sock" http://localhost/metrics | sed -n "s/^coffer_blobcache_$1 //p"; }
+bytes=$(cat "$tmp"/cache/blobs/* | wc -c)
+[ "$(metric hits_total) $(metric misses_total) $(metric stored_total)" = "2 2 2" ] || fail "the metrics count otherwise"
+[ "$(metric served_bytes_total) $(metric bytes)" = "$bytes $bytes" ] || fail "the metrics count other bytes"
+curl -s --unix-socket "$tmp/control.sock" http://localhost/v1/health | grep -q '"blobs": 2' || fail "no health"
 cache_stop KILL
 cache_start
 pull enc || fail "pull after kill -9"

@@ -41,8 +41,7 @@ pods_open "$driver" 5457 "$lines"
 
 cache_connected() { # by the machine; others connect when they pull
 	[ "$driver" != none ] || return 0
-	kill -USR1 "$(stage_pid blobcache)"
-	tail -n 1 "$stage_dir/log/blobcache.log" | grep -q 'connections=[1-9]'
+	curl -s --unix-socket "$pods_dir/bc/control.sock" http://localhost/metrics | grep -q '^coffer_blobcache_connections [1-9]'
 }
 cache_start() {
 	rm -f "$pods_dir/bc/sock"
