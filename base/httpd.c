@@ -2,18 +2,16 @@
 #include "base/httpd.h"
 
 #include "base/fd.h"
+#include "base/httpd_conn.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
-#include <event2/bufferevent_ssl.h>
 #include <event2/listener.h>
 #include <event2/util.h>
 #include <netinet/tcp.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -53,10 +51,8 @@ struct cf_httpd_req {
 struct cf_httpd {
 	struct cf_loop *loop;
 	struct cf_httpd_opts opts;
-	char *cert_path, *key_path;
 	char *socket_path; /* ours to remove */
 	bool is_unix;
-	SSL_CTX *tls;
 	struct evconnlistener *listener;
 	struct conn *conns;
 	unsigned count;
@@ -64,72 +60,6 @@ struct cf_httpd {
 	uint16_t port;
 	bool draining;
 };
-
-/* ---- TLS ---- */
-
-static int tls_fail(struct cf_err *err, const char *what)
-{
-	char text[160];
-
-	ERR_error_string_n(ERR_get_error(), text, sizeof(text));
-	ERR_clear_error();
-	return cf_fail(err, CF_INVALID_ARGUMENT, "TLS: %s: %s", what, text);
-}
-
-static int choose_http11(SSL *ssl, const unsigned char **out, unsigned char *outlen,
-                         const unsigned char *in, unsigned int inlen, void *arg)
-{
-	static const unsigned char ours[] = "\x08http/1.1";
-	unsigned char *pick = NULL;
-
-	(void)ssl;
-	(void)arg;
-	if (SSL_select_next_proto(&pick, outlen, ours, sizeof(ours) - 1, in, inlen) !=
-	    OPENSSL_NPN_NEGOTIATED)
-		return SSL_TLSEXT_ERR_NOACK;
-	*out = pick;
-	return SSL_TLSEXT_ERR_OK;
-}
-
-static int tls_new(const char *cert_path, const char *key_path, SSL_CTX **ret, struct cf_err *err)
-{
-	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-	int r = 0;
-
-	if (!ctx)
-		return tls_fail(err, "no context");
-	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
-	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-	                                 SSL_OP_CIPHER_SERVER_PREFERENCE);
-	SSL_CTX_set_alpn_select_cb(ctx, choose_http11, NULL);
-	if (SSL_CTX_use_certificate_chain_file(ctx, cert_path) != 1)
-		r = tls_fail(err, cert_path);
-	else if (SSL_CTX_use_PrivateKey_file(ctx, key_path, SSL_FILETYPE_PEM) != 1)
-		r = tls_fail(err, key_path);
-	else if (SSL_CTX_check_private_key(ctx) != 1)
-		r = tls_fail(err, "certificate and key differ");
-	if (r < 0) {
-		SSL_CTX_free(ctx);
-		return r;
-	}
-	*ret = ctx;
-	return 0;
-}
-
-int cf_httpd_reload_tls(struct cf_httpd *h, struct cf_err *err)
-{
-	SSL_CTX *fresh = NULL;
-	int r;
-
-	if (!h->cert_path)
-		return 0;
-	r = tls_new(h->cert_path, h->key_path, &fresh, err);
-	if (r < 0)
-		return r;
-	SSL_CTX_free(h->tls); /* living connections hold it */
-	h->tls = fresh;
-	return 0;
-}
 
 /* ---- connections ---- */
 
@@ -386,7 +316,6 @@ static void on_read(struct bufferevent *bev, void *arg)
 static void on_written(struct bufferevent *bev, void *arg)
 {
 	struct conn *c = arg;
-	SSL *ssl = bufferevent_openssl_get_ssl(bev);
 
 	if (c->state != CONN_WRITE || evbuffer_get_length(bufferevent_get_output(bev)))
 		return;
@@ -396,9 +325,8 @@ static void on_written(struct bufferevent *bev, void *arg)
 		advance(c);
 		return;
 	}
-	if (ssl)
-		SSL_shutdown(ssl);
-	ERR_clear_error();
+	if (c->h->opts.tls)
+		c->h->opts.tls->end(bev);
 	shutdown(bufferevent_getfd(bev), SHUT_WR);
 	c->scanned = 0;
 	set_state(c, CONN_LINGER);
@@ -411,7 +339,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	struct conn *c = arg;
 
 	(void)bev;
-	ERR_clear_error();
+	if (c->h->opts.tls)
+		c->h->opts.tls->forget();
 	if (what & (BEV_EVENT_EOF | BEV_EVENT_ERROR | BEV_EVENT_TIMEOUT))
 		conn_free(c);
 }
@@ -451,21 +380,10 @@ static void name_peer(const struct sockaddr *sa, char out[INET6_ADDRSTRLEN])
 static struct bufferevent *make_bev(struct cf_httpd *h, evutil_socket_t fd)
 {
 	struct event_base *base = cf_loop_base(h->loop);
-	struct bufferevent *bev;
-	SSL *ssl;
 
-	if (!h->tls)
-		return bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
-	ssl = SSL_new(h->tls);
-	if (!ssl)
-		return NULL;
-	bev = bufferevent_openssl_socket_new(base, fd, ssl, BUFFEREVENT_SSL_ACCEPTING,
-	                                     BEV_OPT_CLOSE_ON_FREE);
-	if (bev)
-		bufferevent_openssl_set_allow_dirty_shutdown(bev, 1);
-	else
-		SSL_free(ssl);
-	return bev;
+	if (h->opts.tls)
+		return h->opts.tls->accept(h->opts.tls, base, fd);
+	return bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
 }
 
 static bool is_allowed(const struct cf_httpd *h, int fd)
@@ -610,13 +528,10 @@ int cf_httpd_new(struct cf_loop *loop, const struct cf_httpd_opts *opts, struct 
                  struct cf_err *err)
 {
 	struct cf_httpd *h = cf_zalloc(sizeof(*h));
-	int r = 0;
 
 	signal(SIGPIPE, SIG_IGN);
 	h->loop = loop;
 	h->opts = *opts;
-	h->cert_path = cf_strdup(opts->cert_path);
-	h->key_path = cf_strdup(opts->key_path);
 	if (!h->opts.head_max)
 		h->opts.head_max = CF_HTTPD_HEAD_MAX;
 	if (!h->opts.bodies_max)
@@ -627,10 +542,8 @@ int cf_httpd_new(struct cf_loop *loop, const struct cf_httpd_opts *opts, struct 
 		h->opts.head_ms = CF_HTTPD_HEAD_MS;
 	if (!h->opts.idle_ms)
 		h->opts.idle_ms = CF_HTTPD_IDLE_MS;
-	if (opts->cert_path)
-		r = tls_new(opts->cert_path, opts->key_path, &h->tls, err);
-	if (r == 0)
-		r = start_listening(h, err);
+	int r = start_listening(h, err);
+
 	if (r < 0) {
 		cf_httpd_free(h);
 		return r;
@@ -646,9 +559,6 @@ struct cf_httpd *cf_httpd_free(struct cf_httpd *h)
 	while (h->conns)
 		conn_free(h->conns);
 	stop_listening(h);
-	SSL_CTX_free(h->tls);
-	free(h->cert_path);
-	free(h->key_path);
 	free(h);
 	return NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * The HTTP/1.1 server: the door to libevent's bufferevents and OpenSSL's TLS server. Heads are read by
+ * The HTTP/1.1 server: the door to libevent's bufferevents (TLS: httpd_tls.h). Heads are read by
  * base/http_head.h; everything a client causes us to hold is limited and has a deadline. All calls on
  * the loop's thread.
  *
@@ -26,6 +26,7 @@
 #define CF_HTTPD_LINGER_MS       1000 /* after a refusal: so that the client can read why */
 
 struct cf_httpd;
+struct cf_httpd_tls; /* base/httpd_tls.h */
 struct cf_httpd_req; /* one request; valid until it is answered, which must happen exactly once */
 
 struct cf_httpd_opts {
@@ -37,11 +38,11 @@ struct cf_httpd_opts {
 	int listen_fd;
 	/* Who may connect to a unix socket; NULL: our own uid and root. Others are closed unread. */
 	bool (*allow)(uid_t uid, void *user);
-	const char *cert_path, *key_path; /* PEM; both NULL: plain HTTP */
-	size_t head_max;                  /* 0: CF_HTTPD_HEAD_MAX */
-	size_t bodies_max;                /* 0: CF_HTTPD_BODIES_MAX */
-	unsigned connections_max;         /* 0: CF_HTTPD_CONNECTIONS_MAX */
-	unsigned head_ms, idle_ms;        /* 0: the limits above */
+	struct cf_httpd_tls *tls;  /* borrowed; NULL: plain HTTP */
+	size_t head_max;           /* 0: CF_HTTPD_HEAD_MAX */
+	size_t bodies_max;         /* 0: CF_HTTPD_BODIES_MAX */
+	unsigned connections_max;  /* 0: CF_HTTPD_CONNECTIONS_MAX */
+	unsigned head_ms, idle_ms; /* 0: the limits above */
 	/* Bytes a body may have on this route; NULL: CF_HTTPD_BODY_MAX. Asked before it is read. */
 	size_t (*body_max)(struct cf_view method, struct cf_view path, void *user);
 	/* Answers now, or keeps @req and answers later. */
@@ -49,10 +50,7 @@ struct cf_httpd_opts {
 	void *user;
 };
 
-/*
- * Binds and listens. Return: 0, -CF_ALREADY_EXISTS (address in use), -CF_INVALID_ARGUMENT (address,
- * certificate or key), …
- */
+/* Binds and listens. Return: 0, -CF_ALREADY_EXISTS (address in use), -CF_INVALID_ARGUMENT (address), … */
 cf_must_use int cf_httpd_new(struct cf_loop *loop, const struct cf_httpd_opts *opts,
                              struct cf_httpd **ret, struct cf_err *err);
 /* Closes all connections; requests that are still kept may be answered afterwards, into nothing. */
@@ -61,8 +59,6 @@ uint16_t cf_httpd_port(const struct cf_httpd *h);
 /* No new connections; those that are idle are closed, the others after their answer. */
 void cf_httpd_drain(struct cf_httpd *h);
 unsigned cf_httpd_connections(const struct cf_httpd *h);
-/* Reads certificate and key again, for new connections. On failure the old ones stay. */
-cf_must_use int cf_httpd_reload_tls(struct cf_httpd *h, struct cf_err *err);
 
 const struct http_head *cf_httpd_head(const struct cf_httpd_req *req);
 struct cf_view cf_httpd_body(const struct cf_httpd_req *req);

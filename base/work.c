@@ -19,15 +19,18 @@ struct cf_work {
 	struct job *first, **last;
 	size_t waiting, queue_max;
 	bool ending;
-	unsigned thread_count;
+	unsigned idle, thread_count, thread_max;
 	pthread_t threads[];
 };
 
 static struct job *next_job(struct cf_work *w)
 {
 	pthread_mutex_lock(&w->lock);
-	while (!w->first && !w->ending)
+	while (!w->first && !w->ending) {
+		w->idle++;
 		pthread_cond_wait(&w->more, &w->lock);
+		w->idle--;
+	}
 	struct job *j = w->first;
 	if (j) {
 		w->first = j->next;
@@ -51,29 +54,36 @@ static void *worker(void *arg)
 	return NULL;
 }
 
-int cf_work_new(unsigned threads, size_t queue_max, struct cf_work **ret, struct cf_err *err)
+/* Under the lock, or before anybody else knows @w. Return: 0 or an errno. */
+static int start_thread(struct cf_work *w)
 {
 	sigset_t all, old;
 
+	/* Signals are the loop thread's business. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	int e = pthread_create(&w->threads[w->thread_count], NULL, worker, w);
+
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	w->thread_count += e == 0;
+	return e;
+}
+
+int cf_work_new(unsigned threads, size_t queue_max, struct cf_work **ret, struct cf_err *err)
+{
 	assert(threads >= 1 && threads <= 64);
 	struct cf_work *w = cf_zalloc(sizeof(*w) + threads * sizeof(w->threads[0]));
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->more, NULL);
 	w->last = &w->first;
 	w->queue_max = queue_max;
-	/* Signals are the loop thread's business. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	for (; w->thread_count < threads; w->thread_count++) {
-		int e = pthread_create(&w->threads[w->thread_count], NULL, worker, w);
+	w->thread_max = threads;
+	int e = start_thread(w);
 
-		if (e) {
-			pthread_sigmask(SIG_SETMASK, &old, NULL);
-			cf_work_free(w);
-			return cf_fail_errno(err, e, "start a worker thread");
-		}
+	if (e) {
+		cf_work_free(w);
+		return cf_fail_errno(err, e, "start a worker thread");
 	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	*ret = w;
 	return 0;
 }
@@ -91,6 +101,9 @@ int cf_work_add(struct cf_work *w, void (*fn)(void *arg), void *arg, struct cf_e
 		w->last = &j->next;
 		w->waiting++;
 		pthread_cond_signal(&w->more);
+		/* Without another thread the job waits for one of those that are there. */
+		if (w->waiting > w->idle && w->thread_count < w->thread_max)
+			(void)!start_thread(w);
 	}
 	pthread_mutex_unlock(&w->lock);
 	if (!full)

@@ -8,7 +8,7 @@
 
 struct cf_work;
 
-/* @threads 1–64; @queue_max jobs may wait. */
+/* @threads 1–64 at most: the first starts now, the others when jobs would wait; @queue_max may wait. */
 cf_must_use int cf_work_new(unsigned threads, size_t queue_max, struct cf_work **ret,
                             struct cf_err *err);
 /* Runs @fn(@arg) on a pool thread. Return: 0, -CF_RESOURCE_EXHAUSTED (queue full; @fn never runs). */

@@ -2,16 +2,15 @@
 #include "kbs/serve.h"
 
 #include "base/fd.h"
-#include "base/httpd.h"
+#include "base/httpd_tls.h"
 #include "base/log.h"
+#include "base/sd.h"
 #include "base/work.h"
 #include "kbs/service.h"
 
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define QUEUE_MAX     1024u
@@ -33,6 +32,7 @@ struct daemon {
 	struct cf_loop *loop;
 	struct cf_work *work;
 	struct kbs *kbs;
+	struct cf_httpd_tls *tls; /* NULL: plain HTTP was asked for */
 	struct cf_httpd *httpds[KBS_LISTEN_MAX];
 	size_t httpd_count;
 	struct cf_event *events[6];
@@ -158,49 +158,34 @@ static void on_reload(int signo, void *arg)
 	struct cf_err err;
 
 	(void)signo;
-	for (size_t i = 0; i < d->httpd_count; i++) {
-		if (cf_httpd_reload_tls(d->httpds[i], &err) < 0)
-			cf_log_error("certificate not read again", CF_F_STR("why", err.msg));
-		else
-			cf_log_info("certificate read again");
-	}
-}
-
-static void notify_ready(void)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	cf_cleanup(cf_closep) int fd = -1;
-
-	if (!path || strlen(path) >= sizeof(a.sun_path) || (path[0] != '/' && path[0] != '@'))
+	if (!d->tls)
 		return;
-	memcpy(a.sun_path, path, strlen(path));
-	if (path[0] == '@')
-		a.sun_path[0] = '\0';
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0)
-		(void)!sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (struct sockaddr *)&a,
-		              (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
+	if (cf_httpd_tls_reload(d->tls, &err) < 0)
+		cf_log_error("certificate not read again", CF_F_STR("why", err.msg));
+	else
+		cf_log_info("certificate read again");
 }
 
 static int listen_all(struct daemon *d, char **ret_url, struct cf_err *err)
 {
 	const struct kbs_config *conf = kbs_config(d->kbs);
+	int r = 0;
 
-	for (size_t i = 0; i < conf->listen_count; i++) {
+	if (!conf->insecure_http)
+		r = cf_httpd_tls_new(conf->cert_path, conf->key_path, &d->tls, err);
+	for (size_t i = 0; r == 0 && i < conf->listen_count; i++) {
 		struct cf_httpd_opts opts = {
 			.address = conf->listen[i].address,
 			.port = conf->listen[i].port,
-			.cert_path = conf->insecure_http ? NULL : conf->cert_path,
-			.key_path = conf->insecure_http ? NULL : conf->key_path,
+			.tls = d->tls,
 			.head_max = conf->head_max,
 			.body_max = body_max,
 			.handle = handle,
 			.user = d,
 		};
 		bool v6 = strchr(opts.address, ':') != NULL;
-		int r = cf_httpd_new(d->loop, &opts, &d->httpds[i], err);
 
+		r = cf_httpd_new(d->loop, &opts, &d->httpds[i], err);
 		if (r < 0)
 			return r;
 		d->httpd_count++;
@@ -210,7 +195,7 @@ static int listen_all(struct daemon *d, char **ret_url, struct cf_err *err)
 		                       cf_httpd_port(d->httpds[i]));
 		cf_log_info("listening", CF_F_STR("url", *ret_url));
 	}
-	return 0;
+	return r;
 }
 
 static void daemon_fini(struct daemon *d)
@@ -220,6 +205,7 @@ static void daemon_fini(struct daemon *d)
 		cf_loop_run_once(d->loop, 0);
 	for (size_t i = 0; i < d->httpd_count; i++)
 		cf_httpd_free(d->httpds[i]);
+	cf_httpd_tls_free(d->tls);
 	for (size_t i = 0; i < d->event_count; i++)
 		cf_event_free(d->events[i]);
 	kbs_close(d->kbs);
@@ -250,7 +236,7 @@ static int start(struct daemon *d, struct kbs_config *config, const char *port_f
 	d->events[d->event_count++] = cf_loop_timer(d->loop, SWEEP_MS, true, on_sweep, d);
 	if (port_file)
 		r = cf_write_file_atomic(port_file, cf_view_str(url), 0644, err);
-	notify_ready();
+	cf_sd_notify("READY=1");
 	return r;
 }
 

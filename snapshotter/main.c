@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fd.h"
 #include "base/sd.h"
-#include "erofs/layer_worker.h"
 #include "proto/rpc_grpc.h"
 #include "snapshotter/snap_control.h"
 #include "snapshotter/snap_fsck.h"
@@ -258,7 +257,6 @@ int main(int argc, char **argv)
 	struct daemon d = { .control_fd = -1 };
 	struct cf_err err;
 
-	cf_helper_main(argc, argv, layer_helpers, layer_helper_count);
 	cf_log_init("coffer-snapshotter");
 	signal(SIGPIPE, SIG_IGN);
 	if (argc > 1 && cf_streq(argv[1], "fsck"))

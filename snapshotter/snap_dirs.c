@@ -293,7 +293,7 @@ static int make_missing(struct snap_dirs *d, struct snap_store *st, struct cf_er
 	cf_cleanup(snap_list_fini) struct snap_list all = { 0 };
 	int r = 0;
 
-	snap_store_list(st, &all);
+	snap_store_list_files(st, &all);
 	for (size_t i = 0; r == 0 && i < all.count; i++) {
 		char path[32];
 

@@ -432,7 +432,7 @@ static void resume(struct snap_erofs *e)
 {
 	cf_cleanup(snap_list_fini) struct snap_list all = { 0 };
 
-	snap_store_list(e->opts.store, &all);
+	snap_store_list_files(e->opts.store, &all);
 	for (size_t i = 0; i < all.count; i++)
 		tidy_again(e, all.items[i]);
 	for (size_t i = 0; i < all.count; i++) {

@@ -13,6 +13,7 @@ struct entry {
 	uint64_t name_hash, ref_hash;
 	size_t children;                        /* records with this one as parent */
 	struct entry *by_name, *by_ref, *by_id; /* next in the bucket */
+	struct entry *next_file, **file_link;   /* of those with files */
 	bool has_ref;
 };
 
@@ -22,7 +23,8 @@ struct table {
 
 struct snap_index {
 	struct table names, refs, ids;
-	size_t buckets; /* a power of two, the same for all three */
+	struct entry *files; /* whose record has SNAP_FILES */
+	size_t buckets;      /* a power of two, the same for all three */
 	size_t count;
 };
 
@@ -44,9 +46,16 @@ static uint64_t hash_text(uint64_t h, const char *s)
 }
 #define HASH_START 14695981039346656037u
 
-static uint64_t hash_ref(const char *ref, const char *parent)
+static uint64_t hash_name(const char *name)
 {
-	return hash_text(hash_text(HASH_START, ref) * 31, parent);
+	return hash_text(HASH_START, name);
+}
+
+static uint64_t hash_ref(uint64_t ref, uint64_t parent)
+{
+	uint64_t h = (ref * 31 ^ parent) * 1099511628211u;
+
+	return h ^ h >> 32;
 }
 
 static uint64_t hash_id(int64_t id)
@@ -69,6 +78,24 @@ static void link_entry(struct snap_index *ix, struct entry *e)
 		e->by_ref = *ref;
 		*ref = e;
 	}
+}
+
+static void link_file(struct snap_index *ix, struct entry *e)
+{
+	if (!(e->rec->flags & SNAP_FILES))
+		return;
+	e->next_file = ix->files;
+	e->file_link = &ix->files;
+	if (ix->files)
+		ix->files->file_link = &e->next_file;
+	ix->files = e;
+}
+
+static void unlink_file(struct entry *e)
+{
+	*e->file_link = e->next_file;
+	if (e->next_file)
+		e->next_file->file_link = e->file_link;
 }
 
 static void tables_make(struct snap_index *ix, size_t buckets)
@@ -151,7 +178,7 @@ static struct entry *find_name(const struct snap_index *ix, uint64_t h, const ch
 
 bool snap_index_try_add(struct snap_index *ix, struct snap_record *rec)
 {
-	uint64_t h = hash_text(HASH_START, rec->name);
+	uint64_t h = hash_name(rec->name);
 
 	if (find_name(ix, h, rec->name))
 		return false;
@@ -163,11 +190,13 @@ bool snap_index_try_add(struct snap_index *ix, struct snap_record *rec)
 	if (ix->count >= ix->buckets)
 		resize(ix, ix->buckets * 2);
 	*e = (struct entry){ .rec = rec, .name_hash = h, .has_ref = ref != NULL };
-	if (ref)
-		e->ref_hash = hash_ref(ref, rec->parent);
+	if (ref) /* mostly its name, and the same text then */
+		e->ref_hash = hash_ref(ref == rec->name ? h : hash_name(ref),
+		                       parent ? parent->name_hash : hash_name(rec->parent));
 	if (parent)
 		parent->children++;
 	link_entry(ix, e);
+	link_file(ix, e);
 	ix->count++;
 	return true;
 }
@@ -199,6 +228,8 @@ struct snap_record *snap_index_take(struct snap_index *ix, int64_t id)
 	UNLINK(&ix->names.buckets[e->name_hash & mask], e, by_name);
 	if (e->has_ref)
 		UNLINK(&ix->refs.buckets[e->ref_hash & mask], e, by_ref);
+	if (e->file_link)
+		unlink_file(e);
 	struct snap_record *rec = e->rec;
 	struct entry *parent = rec->parent_id ? find_id(ix, rec->parent_id) : NULL;
 
@@ -228,7 +259,7 @@ size_t snap_index_children(const struct snap_index *ix, int64_t id)
 
 struct snap_record *snap_index_get(const struct snap_index *ix, const char *name)
 {
-	struct entry *e = find_name(ix, hash_text(HASH_START, name), name);
+	struct entry *e = find_name(ix, hash_name(name), name);
 
 	return e ? e->rec : NULL;
 }
@@ -243,7 +274,7 @@ struct snap_record *snap_index_get_id(const struct snap_index *ix, int64_t id)
 struct snap_record *snap_index_find_ref(const struct snap_index *ix, const char *ref,
                                         const char *parent)
 {
-	uint64_t h = hash_ref(ref, parent);
+	uint64_t h = hash_ref(hash_name(ref), hash_name(parent));
 
 	for (struct entry *e = ix->refs.buckets[h & (ix->buckets - 1)]; e; e = e->by_ref)
 		if (e->ref_hash == h && cf_streq(e->rec->parent, parent) &&
@@ -263,4 +294,11 @@ void snap_index_each(const struct snap_index *ix, void (*fn)(struct snap_record 
 	for (size_t i = 0; i < ix->buckets; i++)
 		for (struct entry *e = ix->names.buckets[i]; e; e = e->by_name)
 			fn(e->rec, user);
+}
+
+void snap_index_each_file(const struct snap_index *ix,
+                          void (*fn)(struct snap_record *rec, void *user), void *user)
+{
+	for (struct entry *e = ix->files; e; e = e->next_file)
+		fn(e->rec, user);
 }

@@ -30,3 +30,6 @@ size_t snap_index_count(const struct snap_index *ix);
 /* All of them, borrowed, in no order. */
 void snap_index_each(const struct snap_index *ix, void (*fn)(struct snap_record *rec, void *user),
                      void *user);
+/* Those with one of SNAP_FILES. */
+void snap_index_each_file(const struct snap_index *ix,
+                          void (*fn)(struct snap_record *rec, void *user), void *user);

@@ -80,13 +80,13 @@ static size_t own_bytes(struct cf_view labels, size_t texts, struct cf_view name
 }
 
 /* One allocation holds the record, its labels' table and the texts that are its own. */
-struct snap_record *snap_record_new(const struct snap_record *head, const char *name,
+struct snap_record *snap_record_new(const struct snap_record *head, struct cf_view name,
                                     const char *parent, struct cf_view labels)
 {
 	assert(!labels.size || labels.data[labels.size - 1] == 0);
-	struct cf_view name_view = cf_view_str(name), parent_view = cf_view_str(parent);
+	struct cf_view parent_view = cf_view_str(parent);
 	size_t texts = count_texts(labels);
-	size_t own = name_view.size + parent_view.size + 2 + own_bytes(labels, texts, name_view);
+	size_t own = name.size + parent_view.size + 2 + own_bytes(labels, texts, name);
 	struct snap_record *rec =
 		cf_zalloc(sizeof(*rec) + texts / 2 * sizeof(struct snap_label) + own);
 	struct snap_label *table = (struct snap_label *)(rec + 1);
@@ -102,11 +102,11 @@ struct snap_record *snap_record_new(const struct snap_record *head, const char *
 	rec->inodes = head->inodes;
 	rec->sum = head->sum;
 	atomic_init(&rec->refs, 1);
-	rec->name = put(&at, name_view);
+	rec->name = put(&at, name);
 	rec->parent = put(&at, parent_view);
 	for (size_t i = 0; i < texts; i++) {
 		struct cf_view text = next_text(&labels);
-		const char *same = same_text(text, cf_view(rec->name, name_view.size));
+		const char *same = same_text(text, cf_view(rec->name, name.size));
 		/* The table is of the same type as a list's, whose texts may change; these not. */
 		char *stays = same ? (char *)(uintptr_t)same : put(&at, text);
 

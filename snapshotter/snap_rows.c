@@ -176,7 +176,7 @@ static bool is_sound(const struct snap_record *head, struct cf_view name, struct
 	       (head->sum == 0 || head->sum == sum_fields(head, name, labels));
 }
 
-static int add(struct snap_index *ix, const struct snap_record *head, const char *name,
+static int add(struct snap_index *ix, const struct snap_record *head, struct cf_view name,
                const struct snap_record *parent, struct cf_view labels, struct cf_err *err)
 {
 	if (parent && parent->kind != SNAP_COMMITTED)
@@ -219,9 +219,7 @@ static int load_row(const struct cf_db_rows *row, struct snap_index *ix, struct 
 		keep(later, &head, name, labels);
 		return 0;
 	}
-	cf_cleanup(cf_freep) char *text = cf_view_dup(name);
-
-	return add(ix, &head, text, parent, labels, err);
+	return add(ix, &head, name, parent, labels, err);
 }
 
 /* One pass over those that wait; what still waits moves to the front. */
@@ -235,7 +233,8 @@ static int load_later(struct snap_index *ix, struct row_list *l, struct cf_err *
 		struct snap_record *parent = snap_index_get_id(ix, row->head.parent_id);
 
 		if (r == 0 && parent) {
-			r = add(ix, &row->head, row->name, parent, cf_buf_view(&row->labels), err);
+			r = add(ix, &row->head, cf_view_str(row->name), parent,
+			        cf_buf_view(&row->labels), err);
 			continue;
 		}
 		l->items[left++] = *row;

@@ -197,7 +197,8 @@ static struct snap_record *make(struct snap_record head, const char *name, const
 {
 	encoded->max = SNAP_LABELS_BYTES_MAX;
 	snap_labels_encode(labels, encoded);
-	struct snap_record *rec = snap_record_new(&head, name, parent, cf_buf_view(encoded));
+	struct snap_record *rec =
+		snap_record_new(&head, cf_view_str(name), parent, cf_buf_view(encoded));
 
 	rec->sum = snap_rows_sum(rec, cf_buf_view(encoded));
 	return rec;
@@ -671,6 +672,13 @@ void snap_store_list(struct snap_store *st, struct snap_list *ret)
 {
 	pthread_rwlock_rdlock(&st->lock);
 	snap_index_each(st->index, list_add, ret);
+	pthread_rwlock_unlock(&st->lock);
+}
+
+void snap_store_list_files(struct snap_store *st, struct snap_list *ret)
+{
+	pthread_rwlock_rdlock(&st->lock);
+	snap_index_each_file(st->index, list_add, ret);
 	pthread_rwlock_unlock(&st->lock);
 }
 

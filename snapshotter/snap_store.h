@@ -37,6 +37,8 @@ enum {
 	SNAP_EROFS = 1u << 4,        /* COMMITTED: its content is an image (snap_erofs.h) */
 	SNAP_ON_EROFS = 1u << 5,     /* stands on the mount of its parent's images */
 	SNAP_HAS_IDENTITY = 1u << 6, /* brings /etc/passwd and /etc/group (snap_identity.h) */
+
+	SNAP_FILES = SNAP_HAS_DIR | SNAP_EROFS | SNAP_ON_EROFS, /* a start has to look after it */
 };
 
 /* Never changes once made: share it freely, replace it to change it. */
@@ -80,6 +82,8 @@ struct snap_list {
 void snap_list_fini(struct snap_list *l);
 /* All records as of one moment, in no order. */
 void snap_store_list(struct snap_store *st, struct snap_list *ret);
+/* Those with one of SNAP_FILES. */
+void snap_store_list_files(struct snap_store *st, struct snap_list *ret);
 /* The committed ones below @rec, nearest first, at most SNAP_CHAIN_MAX. */
 void snap_store_chain(struct snap_store *st, const struct snap_record *rec, struct snap_list *ret);
 struct snap_record *snap_store_get_id(struct snap_store *st, int64_t id); /* as snap_store_get() */

@@ -32,7 +32,7 @@ static void store_and_read(const struct snap_labels *labels, const char *name)
 	assert(!encoded.bad);
 	assert(snap_labels_decode(cf_buf_view(&encoded), &again, &err) == 0);
 	cf_cleanup(snap_record_unrefp) struct snap_record *rec =
-		snap_record_new(&head, name, "", cf_buf_view(&encoded));
+		snap_record_new(&head, cf_view_str(name), "", cf_buf_view(&encoded));
 
 	assert(rec->label_count == labels->count && again.count == labels->count);
 	for (size_t i = 0; i < labels->count; i++) {

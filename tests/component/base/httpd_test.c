@@ -8,7 +8,7 @@
 
 #include "base/fd.h"
 #include "base/http.h"
-#include "base/httpd.h"
+#include "base/httpd_tls.h"
 #include "base/self_signed.h"
 
 #include <arpa/inet.h>
@@ -372,12 +372,14 @@ CF_TEST(httpd_speaks_tls_and_takes_a_new_certificate)
 	cf_cleanup(cf_http_freep) struct cf_http *http = NULL;
 	cf_cleanup(cf_buf_fini) struct cf_buf big = { 0 };
 	struct cf_http_response resp = { 0 };
+	cf_cleanup(cf_httpd_tls_freep) struct cf_httpd_tls *tls = NULL;
 	struct server s;
 	struct cf_err err;
 
 	write_files(dir, &cert, &key);
 	cf_http_global_init();
-	start(&s, (struct cf_httpd_opts){ .cert_path = cert, .key_path = key });
+	EXPECT_OK(cf_httpd_tls_new(cert, key, &tls, &err), &err);
+	start(&s, (struct cf_httpd_opts){ .tls = tls });
 
 	struct cf_buf pem = cf_test_read(cert);
 	struct cf_view ca = cf_buf_view(&pem);
@@ -397,9 +399,9 @@ CF_TEST(httpd_speaks_tls_and_takes_a_new_certificate)
 		EXPECT_INT(resp.body.size, strlen("POST /tls  ") + big.size);
 	}
 	write_files(dir, &cert2, &key2); /* another key under the same names */
-	EXPECT_OK(cf_httpd_reload_tls(s.httpd, &err), &err);
+	EXPECT_OK(cf_httpd_tls_reload(tls, &err), &err);
 	EXPECT_OK(cf_write_file_atomic(key, cf_view_str("nonsense"), 0600, &err), &err);
-	EXPECT_FAILS(cf_httpd_reload_tls(s.httpd, &err), CF_INVALID_ARGUMENT);
+	EXPECT_FAILS(cf_httpd_tls_reload(tls, &err), CF_INVALID_ARGUMENT);
 	cf_http_response_fini(&resp);
 	cf_buf_fini(&pem);
 	stop(&s);
@@ -412,12 +414,14 @@ CF_TEST(http_takes_an_expired_certificate_of_a_pinned_anchor_when_told_to)
 	cf_cleanup(cf_freep) char *cert = NULL, *key = NULL, *url = NULL;
 	cf_cleanup(cf_http_freep) struct cf_http *strict = NULL, *guest = NULL, *loose = NULL;
 	struct cf_http_response resp = { 0 };
+	cf_cleanup(cf_httpd_tls_freep) struct cf_httpd_tls *tls = NULL;
 	struct server s;
 	struct cf_err err;
 
 	write_files_for(0, dir, &cert, &key);
 	cf_http_global_init();
-	start(&s, (struct cf_httpd_opts){ .cert_path = cert, .key_path = key });
+	EXPECT_OK(cf_httpd_tls_new(cert, key, &tls, &err), &err);
+	start(&s, (struct cf_httpd_opts){ .tls = tls });
 
 	struct cf_buf pem = cf_test_read(cert);
 	struct cf_view ca = cf_buf_view(&pem);
