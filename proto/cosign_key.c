@@ -10,7 +10,7 @@ static const char *const kinds[] = { "SIGSTORE", "COSIGN" };
 /* What lies between the lines of the PEM form; false when it is of another. */
 static bool find_body(struct cf_view text, struct cf_view *ret)
 {
-	for (size_t i = 0; i < CF_ARRAY_LEN(kinds); i++) {
+	for (size_t i = 0; text.size && i < CF_ARRAY_LEN(kinds); i++) {
 		cf_cleanup(cf_freep) char *begin =
 			cf_asprintf("-----BEGIN ENCRYPTED %s PRIVATE KEY-----", kinds[i]);
 		cf_cleanup(cf_freep) char *end =
@@ -18,7 +18,8 @@ static bool find_body(struct cf_view text, struct cf_view *ret)
 		const uint8_t *from = memmem(text.data, text.size, begin, strlen(begin));
 		size_t at = from ? (size_t)(from - text.data) + strlen(begin) : 0;
 		struct cf_view rest = cf_view_sub(text, at, text.size);
-		const uint8_t *to = from ? memmem(rest.data, rest.size, end, strlen(end)) : NULL;
+		const uint8_t *to =
+			from && rest.size ? memmem(rest.data, rest.size, end, strlen(end)) : NULL;
 
 		if (!to)
 			continue;

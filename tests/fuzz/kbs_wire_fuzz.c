@@ -1,6 +1,7 @@
 /* fuzz: proto */
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every body of the protocol in both directions, from the same bytes. */
+#include "proto/kbs_client.h"
 #include "proto/kbs_wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -24,6 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct kbs_request q = { 0 };
 	struct kbs_challenge c = { 0 };
 	struct kbs_uri u = { 0 };
+	struct kbs_token both = { 0 };
 	char *token = NULL;
 
 	if (kbs_request_parse(in, &q, NULL) == 0)
@@ -35,6 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (kbs_token_parse(in, &token, NULL) == 0)
 		kbs_token_lifetime(token);
 	free(token);
+	if (kbs_token_read(in, &both, NULL) == 0)
+		kbs_token_fini(&both);
 	free(kbs_error_text(in));
 	try_attestation(in);
 	return 0;

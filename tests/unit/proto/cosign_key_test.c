@@ -23,6 +23,7 @@ CF_TEST(cosign_key_opens_with_its_password_and_fits_its_public_half)
 	struct cf_err err;
 
 	EXPECT(cosign_key_is(cf_buf_view(&text)) && !cosign_key_is(cf_buf_view(&pem)));
+	EXPECT(!cosign_key_is((struct cf_view){ 0 }));
 	EXPECT_OK(cosign_key_open(cf_buf_view(&text), cf_view_str("secret"), &key, &err), &err);
 	EXPECT(cf_pkey_is_private(key));
 	EXPECT_OK(cf_pkey_parse(cf_buf_view(&pem), &public, &err), &err);
