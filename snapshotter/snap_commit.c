@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "proto/containerd_snapshots.pb-c.h"
+#include "snapshotter/snap_identity.h"
 
 typedef Containerd__Services__Snapshots__V1__CommitSnapshotRequest CommitRequest;
 
@@ -50,11 +51,16 @@ static int commit_image(struct snap_service *s, struct rpc_call *call,
 	return r;
 }
 
-/* What is kept of an unpacking that brought no labels: that the layer exists, not its content. */
-static int commit_nothing(struct snap_commit *in, struct snap_labels *labels, struct cf_err *err)
+/* What is kept of an unpacking that brought no labels: that the layer exists, who its users are. */
+static int commit_nothing(struct snap_service *s, const struct snap_record *rec,
+                          struct snap_commit *in, struct snap_labels *labels, struct cf_err *err)
 {
+	cf_cleanup(cf_freep) char *dir =
+		cf_asprintf("%s/snapshots/%lld/fs", s->mount.root, (long long)rec->id);
 	int r = snap_labels_set(labels, SNAP_LABEL_PROXY_MODE, "true", err);
 
+	if (r == 0 && in->inodes > 1)
+		r = snap_identity_keep(dir, labels, err);
 	if (r == 0)
 		r = snap_labels_set(labels, SNAP_LABEL_OUR_MODE, "guest-pull", err);
 	in->flags_add = SNAP_GUEST_PULL;
@@ -73,7 +79,7 @@ static int commit_dir(struct snap_service *s, struct rpc_call *call, const struc
 		return r;
 	count_host_bytes(s, in->size, in->inodes);
 	if (rec->flags & SNAP_NULL_EXTRACT)
-		return commit_nothing(in, labels, err);
+		return commit_nothing(s, rec, in, labels, err);
 	return in->inodes > 1 && !s->is_relaxed ? snap_dirs_sync(s->dirs, rec->id, err) : 0;
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# USER by name and supplementary groups of an encrypted image, whose files containerd never sees: found in
-# what `coffer image encrypt --passwd --group` wrote, not found without. Nothing is run: containerd looks
-# users up when it creates a container, before the guest is asked for anything.
+# USER by name and supplementary groups of an image whose files containerd never sees: found in what
+# `coffer image encrypt --passwd --group` wrote, not found without; and for a plain image that another
+# snapshotter had pulled, in the layers that are unpacked here and thrown away. Nothing is run: containerd
+# looks users up when it creates a container, before the guest is asked for anything.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/lib_pods.sh"
 eval "$(declare -f pods_images | sed '1s/pods_images/plain_images/')"
@@ -21,6 +22,10 @@ pods_images() {
 	printf 'app:x:8:\nmore:x:9:app\n' >"$pods_dir/app.tree/etc/group"
 	users_encrypt shown --passwd "$pods_dir/app.tree/etc/passwd" --group "$pods_dir/app.tree/etc/group"
 	users_encrypt hidden
+	echo known >"$pods_dir/app.tree/name"
+	image_small "$pods_dir/app" "$pods_dir/app.tree"
+	umoci --log error config --image "$pods_dir/app:t" --config.user app >/dev/null
+	image_push "$pods_dir/app" "$pods_registry/known:1" "$pods_dir/ca"
 }
 pods_open none 5461
 
@@ -35,5 +40,14 @@ expect_eq "with the numbers of the image's own files" "$(user_of "$c")" "[7,8,[8
 refused() { ! create hidden >/dev/null 2>"$pods_dir/refused"; }
 expect "without the annotations it is not" refused
 echo "containerd says: $(cat "$pods_dir/refused")"
+
+# Pulled with another snapshotter before: containerd unpacks it for us when a container is created.
+stage_in ctr -a "$pods_ctd/containerd.sock" -n k8s.io images pull --snapshotter overlayfs --label io.cri-containerd.image=managed \
+	--hosts-dir "$pods_ctd/certs.d" "$pods_registry/known:1" >/dev/null
+known() { k=$(create known) && [ -n "$k" ]; }
+expect "a container of an image that another snapshotter had pulled is created" stage_wait 10 known
+expect_eq "with the image's numbers" "$(user_of "$k")" "[7,8,[8,9]]"
+expect_eq "no layer is kept here" "$(find "$pods_dir/snap/snapshots" -type f -size +100k | wc -l)" 0
+cri_remove "$k"
 cri_remove "$c"
 pods_end "$pod"

@@ -118,3 +118,43 @@ CF_TEST(identity_that_is_malformed_is_none)
 	EXPECT(!strstr(a, SNAP_IDENTITY_DIR) && strstr(b, SNAP_IDENTITY_DIR));
 	world_free(w);
 }
+
+static void put(const char *dir, const char *name, const char *text)
+{
+	cf_cleanup(cf_freep) char *etc = cf_asprintf("%s/etc", dir);
+	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/%s", etc, name);
+	struct cf_err err;
+
+	EXPECT_OK(cf_mkdir_p(etc, 0755, &err), &err);
+	EXPECT_OK(cf_write_file_atomic(path, cf_view_str(text), 0644, &err), &err);
+}
+
+CF_TEST(identity_is_kept_when_an_unpacked_layer_is_thrown_away)
+{
+	static const char chain[] = CHAIN_A, key[] = "k8s.io/1/extract-1 " CHAIN_A;
+	struct world *w = world_new("proxy");
+	T(PrepareSnapshotResponse) *res = NULL;
+	cf_cleanup(cf_freep) char *layer_dir = cf_asprintf("%s/snapshots/1", w->root);
+	cf_cleanup(cf_freep) char *passwd =
+		cf_asprintf("%s/snapshots/2/identity/etc/passwd", w->root);
+	struct cf_err err;
+
+	/* Pulled with another snapshotter before: containerd unpacks it for us, and names no labels. */
+	EXPECT_OK(prepare(w, key, "", NULL, &res, &err), &err);
+	EXPECT(cf_starts_with(res->mounts[0]->source, layer_dir));
+	put(res->mounts[0]->source, "passwd", PASSWD);
+	put(res->mounts[0]->source, "group", GROUP);
+	put(res->mounts[0]->source, "shadow", "secret");
+	containerd__services__snapshots__v1__prepare_snapshot_response__free_unpacked(res, NULL);
+	EXPECT_OK(commit(w, chain, key, &err), &err);
+	EXPECT_INT(files_below(layer_dir), 0);
+	EXPECT_OK(prepare(w, "c", chain, NULL, NULL, &err), &err);
+	cf_cleanup(cf_freep) char *lower = lower_of(w, "c");
+
+	EXPECT(strstr(lower, SNAP_IDENTITY_DIR));
+	struct cf_buf text = cf_test_read(passwd);
+
+	EXPECT_STR((char *)text.data, PASSWD);
+	cf_buf_fini(&text);
+	world_free(w);
+}
