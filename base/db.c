@@ -2,6 +2,7 @@
 #include "base/db.h"
 
 #include "base/fd.h"
+#include "base/loop.h"
 #include "base/str.h"
 
 #include <assert.h>
@@ -437,14 +438,6 @@ struct cf_db *cf_db_close(struct cf_db *db)
 
 /* ---- the writer ---- */
 
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
-}
-
 /* The next job, or NULL: at once when @wait is false, at the end of everything otherwise. */
 static struct job *next_job(struct cf_db *db, bool wait)
 {
@@ -511,7 +504,7 @@ static void end_job(struct cf_db *db, struct group_entry *g)
 
 static int commit_group(struct cf_db *db, size_t count, struct cf_err *err)
 {
-	uint64_t from = now_us();
+	uint64_t from = (uint64_t)cf_now_us();
 	int r = cf_db_exec(&db->writer, err, "COMMIT");
 
 	if (r < 0 && !sqlite3_get_autocommit(db->writer.conn))
@@ -521,7 +514,7 @@ static int commit_group(struct cf_db *db, size_t count, struct cf_err *err)
 	pthread_mutex_lock(&db->lock);
 	db->stats.commits++;
 	db->stats.mutations += count;
-	db->stats.commit_us += now_us() - from;
+	db->stats.commit_us += (uint64_t)cf_now_us() - from;
 	pthread_mutex_unlock(&db->lock);
 	return 0;
 }
@@ -542,7 +535,7 @@ static void end_group(struct cf_db *db, struct group_entry *group, size_t count,
 static void run_group(struct cf_db *db, struct job *first, struct group_entry *group)
 {
 	struct cf_err err;
-	uint64_t until = now_us() + CF_DB_GROUP_MS * 1000u;
+	uint64_t until = (uint64_t)cf_now_us() + CF_DB_GROUP_MS * 1000u;
 	size_t count = 0;
 	int r = cf_db_exec(&db->writer, &err, "BEGIN IMMEDIATE");
 
@@ -554,7 +547,7 @@ static void run_group(struct cf_db *db, struct job *first, struct group_entry *g
 		/* A full disk makes SQLite undo the whole transaction: nobody's change is there. */
 		if (r == 0 && sqlite3_get_autocommit(db->writer.conn))
 			r = fail_sql(db->writer.conn, "transaction was undone", &err);
-		bool more = count < CF_DB_GROUP_MAX && now_us() < until;
+		bool more = count < CF_DB_GROUP_MAX && (uint64_t)cf_now_us() < until;
 
 		j = more ? next_job(db, false) : NULL;
 	}

@@ -51,12 +51,17 @@ struct cf_event {
 	} fn;
 };
 
-int64_t cf_now_ms(void)
+int64_t cf_now_us(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+int64_t cf_now_ms(void)
+{
+	return cf_now_us() / 1000;
 }
 
 static struct post *take_posts(struct cf_loop *loop)

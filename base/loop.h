@@ -44,3 +44,4 @@ struct cf_event *cf_loop_child(struct cf_loop *loop, pid_t pid,
 struct cf_event *cf_event_free(struct cf_event *ev); /* also from its own callback; returns NULL */
 
 int64_t cf_now_ms(void); /* CLOCK_MONOTONIC */
+int64_t cf_now_us(void);

@@ -153,34 +153,21 @@ static int explain_ref(const struct kbs_door *door, const char *ref, bool json)
 
 int cli_attest_explain(int argc, char **argv)
 {
-	static const struct option options[] = {
-		KBS_DOOR_OPTIONS,
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
+	static const struct option options[] = { KBS_DOOR_OPTIONS, { NULL, 0, NULL, 0 } };
+	static const struct kbs_door_command cmd = {
+		.name = "attest explain",
+		.help = help,
+		.options = options,
+		.letters = "h",
+		.least = 1,
+		.most = 1,
 	};
-	struct kbs_door door = { 0 };
-	bool json = false;
-	struct cf_err err;
-	int c;
+	struct kbs_door_words words = { 0 };
 
 	for (int i = 1; i < argc; i++)
 		if (cf_starts_with(argv[i], "--tee"))
 			return cli_attest_verify(argc, argv);
-	optind = 1;
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (c == 'h') {
-			printf("%s\n%s", help, KBS_DOOR_HELP);
-			return CLI_OK;
-		}
-		if (c == '?')
-			return CLI_USAGE;
-		if (!kbs_door_option(&door, c, optarg))
-			json = true;
-	}
-	if (optind + 1 != argc)
-		return cli_usage("attest explain", "which refusal?");
-	if (kbs_door_ready(&door, &err) < 0)
-		return cli_fail(&err);
-	return explain_ref(&door, argv[optind], json);
+	int r = kbs_door_parse(&cmd, argc, argv, NULL, &words);
+
+	return r >= 0 ? r : explain_ref(&words.door, words.rest[0], words.is_json);
 }

@@ -11,18 +11,33 @@
 /* ---- what all of them do ---- */
 
 struct args {
-	struct kbs_door door;
+	struct kbs_door_words words;
 	const char *reason, *kind, *head, *from;
 	struct cf_strv initdata, ek;
-	bool accept, json;
-	char **rest;
-	int count;
+	bool accept;
 };
 
 static void args_fini(struct args *a)
 {
 	cf_strv_fini(&a->initdata);
 	cf_strv_fini(&a->ek);
+}
+
+static void take(void *user, int option, const char *value)
+{
+	struct args *a = user;
+
+	if (option == 'i')
+		cf_strv_add(&a->initdata, value);
+	else if (option == 'e')
+		cf_strv_add(&a->ek, value);
+	else if (option == 'a')
+		a->accept = true;
+	else
+		*(option == 'r'   ? &a->reason
+		  : option == 'k' ? &a->kind
+		  : option == 'H' ? &a->head
+		                  : &a->from) = value;
 }
 
 /* -1: go on; else the exit code. */
@@ -38,44 +53,11 @@ static int parse(const char *command, const char *help, int argc, char **argv, i
 		{ "head", required_argument, NULL, 'H' },
 		{ "from", required_argument, NULL, 'f' },
 		{ "accept", no_argument, NULL, 'a' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct cf_err err;
-	int c;
+	const struct kbs_door_command cmd = { command, help, options, "h", least, most, take };
 
-	optind = 1;
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (c == 'h') {
-			printf("%s\n%s", help, KBS_DOOR_HELP);
-			return CLI_OK;
-		}
-		if (c == '?')
-			return CLI_USAGE;
-		if (kbs_door_option(&a->door, c, optarg))
-			continue;
-		if (c == 'i')
-			cf_strv_add(&a->initdata, optarg);
-		else if (c == 'e')
-			cf_strv_add(&a->ek, optarg);
-		else if (c == 'a')
-			a->accept = true;
-		else if (c == 'j')
-			a->json = true;
-		else
-			*(c == 'r'   ? &a->reason
-			  : c == 'k' ? &a->kind
-			  : c == 'H' ? &a->head
-			             : &a->from) = optarg;
-	}
-	a->rest = argv + optind;
-	a->count = argc - optind;
-	if (a->count < least || a->count > most)
-		return cli_usage(command, "%d arguments", a->count);
-	if (kbs_door_ready(&a->door, &err) < 0)
-		return cli_fail(&err);
-	return -1;
+	return kbs_door_parse(&cmd, argc, argv, a, &a->words);
 }
 
 static int read_input(const char *path, size_t max, struct cf_buf *ret, struct cf_err *err)
@@ -92,7 +74,7 @@ static int call_print(const struct args *a, const char *method, const char *targ
 	cf_cleanup(cf_buf_fini) struct cf_buf answer = { 0 };
 	struct cf_err err;
 
-	if (kbs_door_call(&a->door, method, target, body, &answer, &err) < 0)
+	if (kbs_door_call(&a->words.door, method, target, body, &answer, &err) < 0)
 		return cli_fail(&err);
 	while (answer.size && answer.data[answer.size - 1] == '\n')
 		answer.size--;
@@ -107,9 +89,9 @@ static int call_say(const struct args *a, const char *method, const char *target
 	cf_cleanup(cf_buf_fini) struct cf_buf answer = { 0 };
 	struct cf_err err;
 
-	if (a->json)
+	if (a->words.is_json)
 		return call_print(a, method, target, body);
-	if (kbs_door_call(&a->door, method, target, body, &answer, &err) < 0)
+	if (kbs_door_call(&a->words.door, method, target, body, &answer, &err) < 0)
 		return cli_fail(&err);
 	printf("%s\n", say);
 	return CLI_OK;
@@ -190,10 +172,10 @@ int cli_kbs_resource_put(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	path = cf_after(a.rest[0], "kbs:///");
-	path = path ? path : a.rest[0];
+	path = cf_after(a.words.rest[0], "kbs:///");
+	path = path ? path : a.words.rest[0];
 	cf_buf_printf(&target, "/coffer/v1/resources/%s", path);
-	r = read_input(a.rest[1], RESOURCE_MAX, &value, &err);
+	r = read_input(a.words.rest[1], RESOURCE_MAX, &value, &err);
 	for (size_t i = 0; r == 0 && i < a.initdata.count; i++)
 		r = add_rule(&target, a.initdata.items[i], &err);
 	if (r < 0)
@@ -215,8 +197,8 @@ int cli_kbs_resource_rm(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	target = cf_asprintf("/coffer/v1/resources/%s", a.rest[0]);
-	say = cf_asprintf("removed kbs:///%s", a.rest[0]);
+	target = cf_asprintf("/coffer/v1/resources/%s", a.words.rest[0]);
+	say = cf_asprintf("removed kbs:///%s", a.words.rest[0]);
 	return call_say(&a, "DELETE", target, (struct cf_view){ 0 }, say);
 }
 
@@ -264,9 +246,9 @@ int cli_kbs_reference_put(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	if (a.count > 1)
-		print_values(a.rest, a.count, &body);
-	else if (read_input(a.rest[0], TEXT_MAX, &body, &err) < 0)
+	if (a.words.count > 1)
+		print_values(a.words.rest, a.words.count, &body);
+	else if (read_input(a.words.rest[0], TEXT_MAX, &body, &err) < 0)
 		return cli_fail(&err);
 	cf_buf_add_str(&target, "/coffer/v1/references");
 	if (a.reason)
@@ -290,7 +272,7 @@ int cli_kbs_reference_rm(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	target = cf_asprintf("/coffer/v1/references/%s", a.rest[0]);
+	target = cf_asprintf("/coffer/v1/references/%s", a.words.rest[0]);
 	return call_say(&a, "DELETE", target, (struct cf_view){ 0 }, "removed");
 }
 
@@ -319,7 +301,7 @@ int cli_kbs_tpm_root_add(int argc, char **argv)
 		return r;
 	if (!a.kind)
 		return cli_usage("kbs tpm-root add", "--kind says what the CA's TPMs are");
-	if (read_input(a.rest[0], TEXT_MAX, &pem, &err) < 0)
+	if (read_input(a.words.rest[0], TEXT_MAX, &pem, &err) < 0)
 		return cli_fail(&err);
 	cf_jw_obj(&w);
 	cf_jw_kview(&w, "pem", cf_buf_view(&pem));
@@ -364,14 +346,14 @@ int cli_kbs_audit_verify(int argc, char **argv)
 	cf_buf_add_str(&target, "/coffer/v1/audit/verify");
 	if (a.head)
 		kbs_door_query(&target, "head", a.head);
-	r = kbs_door_call(&a.door, "GET", (const char *)target.data, (struct cf_view){ 0 }, &answer,
-	                  &err);
+	r = kbs_door_call(&a.words.door, "GET", (const char *)target.data, (struct cf_view){ 0 },
+	                  &answer, &err);
 	if (r == 0)
 		r = cf_json_parse(cf_buf_view(&answer), 0, &doc, &err);
 	if (r < 0)
 		return cli_fail(&err);
 	ok = cf_json_is_true(cf_json_get(doc, "ok"));
-	if (a.json)
+	if (a.words.is_json)
 		printf("%.*s\n", (int)answer.size, (const char *)answer.data);
 	else if (ok)
 		printf("chain of %lld lines holds, head %.*s\n",

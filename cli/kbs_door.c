@@ -16,17 +16,8 @@
 #define TOKEN_MAX  (64u << 10)
 #define CALL_MS    60000
 
-bool kbs_door_option(struct kbs_door *d, int code, const char *value)
-{
-	const char **const places[] = { &d->dir, &d->url, &d->ca_path, &d->token_path };
-
-	if (code < 256 || code >= 256 + (int)CF_ARRAY_LEN(places))
-		return false;
-	*places[code - 256] = value;
-	return true;
-}
-
-int kbs_door_ready(struct kbs_door *d, struct cf_err *err)
+/* -CF_FAILED_PRECONDITION: nothing names a service. */
+static int complete(struct kbs_door *d, struct cf_err *err)
 {
 	if (!d->dir && !d->url)
 		d->dir = getenv("COFFER_KBS_DIR");
@@ -42,6 +33,43 @@ int kbs_door_ready(struct kbs_door *d, struct cf_err *err)
 			"which key service? Give --dir DIR, or --kbs URL --ca FILE --token-file "
 			"FILE");
 	return 0;
+}
+
+static void take_own(struct kbs_door_words *w, int option, const char *value)
+{
+	const char **const places[] = { &w->door.dir, &w->door.url, &w->door.ca_path,
+		                        &w->door.token_path };
+
+	if (option - 256 < (int)CF_ARRAY_LEN(places))
+		*places[option - 256] = value;
+	else
+		w->is_json = true;
+}
+
+int kbs_door_parse(const struct kbs_door_command *cmd, int argc, char **argv, void *user,
+                   struct kbs_door_words *ret)
+{
+	struct cf_err err;
+	int c;
+
+	optind = 1;
+	while ((c = getopt_long(argc, argv, cmd->letters, cmd->options, NULL)) != -1) {
+		if (c == 'h') {
+			printf("%s\n%s", cmd->help, KBS_DOOR_HELP);
+			return CLI_OK;
+		}
+		if (c == '?')
+			return CLI_USAGE;
+		if (c > 255)
+			take_own(ret, c, optarg);
+		else
+			cmd->take(user, c, optarg);
+	}
+	ret->rest = argv + optind;
+	ret->count = argc - optind;
+	if (ret->count < cmd->least || ret->count > cmd->most)
+		return cli_usage(cmd->name, "%d arguments", ret->count);
+	return complete(&ret->door, &err) < 0 ? cli_fail(&err) : -1;
 }
 
 void kbs_door_query(struct cf_buf *target, const char *key, const char *value)

@@ -16,12 +16,14 @@ struct kbs_door {
 	const char *token_path; /* file with the admin token */
 };
 
-/* Options that every administrative command takes; codes above 255. */
+/* What every administrative command takes; codes above 255. */
 #define KBS_DOOR_OPTIONS                                                                           \
 	{ "dir", required_argument, NULL, 256 }, { "kbs", required_argument, NULL, 257 },          \
 		{ "ca", required_argument, NULL, 258 },                                            \
+		{ "token-file", required_argument, NULL, 259 },                                    \
+		{ "json", no_argument, NULL, 260 },                                                \
 	{                                                                                          \
-		"token-file", required_argument, NULL, 259                                         \
+		"help", no_argument, NULL, 'h'                                                     \
 	}
 #define KBS_DOOR_HELP                                                                              \
 	"  --dir DIR          the service's folder on this machine (coffer kbs init made it)\n"    \
@@ -31,10 +33,22 @@ struct kbs_door {
 	"                     (else COFFER_KBS_DIR, COFFER_KBS_URL, COFFER_KBS_CA,\n"              \
 	"                     COFFER_KBS_TOKEN_FILE)\n"
 
-/* True when @code was one of them. */
-bool kbs_door_option(struct kbs_door *d, int code, const char *value);
-/* Fills what was not given from the environment. -CF_FAILED_PRECONDITION: nothing names a service. */
-cf_must_use int kbs_door_ready(struct kbs_door *d, struct cf_err *err);
+struct kbs_door_command {
+	const char *name, *help;
+	const struct option *options; /* KBS_DOOR_OPTIONS, its own with codes up to 255, zeroes */
+	const char *letters;          /* short ones, "h" among them */
+	int least, most;              /* words that are no options */
+	void (*take)(void *user, int option, const char *value); /* one of its own, if any */
+};
+struct kbs_door_words {
+	struct kbs_door door; /* completed from the environment */
+	bool is_json;
+	char **rest; /* the words that are no options */
+	int count;
+};
+/* Return: -1: go on; else the exit code, and all has been said. */
+int kbs_door_parse(const struct kbs_door_command *cmd, int argc, char **argv, void *user,
+                   struct kbs_door_words *ret);
 /*
  * One call; appends the answer's body. Return: 0, or the code that the answer stands for, with the
  * service's words.

@@ -5,6 +5,7 @@
 #include "cli/kbs_door.h"
 #include "cli/policy_cmd.h"
 #include "cli/policy_load.h"
+#include "proto/kbs_wire.h"
 
 #define TEXT_MAX   (1u << 20)
 #define CLAIMS_MAX (4u << 20)
@@ -31,12 +32,16 @@ static const char help_test[] =
 	"(resource), or which trust follows from evidence (attestation). Exit code 3: no.\n";
 
 struct args {
-	struct kbs_door door;
+	struct kbs_door_words words;
 	const char *shipped, *input, *path;
-	bool json;
-	char **rest;
-	int count;
 };
+
+static void take(void *user, int option, const char *value)
+{
+	struct args *a = user;
+
+	*(option == 's' ? &a->shipped : option == 'i' ? &a->input : &a->path) = value;
+}
 
 /* -1: go on; else the exit code. */
 static int parse(const char *command, const char *help, int argc, char **argv, int least, int most,
@@ -47,33 +52,11 @@ static int parse(const char *command, const char *help, int argc, char **argv, i
 		{ "shipped", required_argument, NULL, 's' },
 		{ "input", required_argument, NULL, 'i' },
 		{ "path", required_argument, NULL, 'p' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct cf_err err;
-	int c;
+	const struct kbs_door_command cmd = { command, help, options, "hi:", least, most, take };
 
-	optind = 1;
-	while ((c = getopt_long(argc, argv, "hi:", options, NULL)) != -1) {
-		if (c == 'h') {
-			printf("%s\n%s", help, KBS_DOOR_HELP);
-			return CLI_OK;
-		}
-		if (c == '?')
-			return CLI_USAGE;
-		if (kbs_door_option(&a->door, c, optarg))
-			continue;
-		if (c == 'j')
-			a->json = true;
-		else
-			*(c == 's' ? &a->shipped : c == 'i' ? &a->input : &a->path) = optarg;
-	}
-	a->rest = argv + optind;
-	a->count = argc - optind;
-	if (a->count < least || a->count > most)
-		return cli_usage(command, "%d arguments", a->count);
-	return kbs_door_ready(&a->door, &err) < 0 ? cli_fail(&err) : -1;
+	return kbs_door_parse(&cmd, argc, argv, a, &a->words);
 }
 
 static int call(const struct args *a, const char *method, const char *target, struct cf_view body,
@@ -81,8 +64,9 @@ static int call(const struct args *a, const char *method, const char *target, st
 {
 	struct cf_err err;
 
-	return kbs_door_call(&a->door, method, target, body, answer, &err) < 0 ? cli_fail(&err)
-	                                                                       : CLI_OK;
+	return kbs_door_call(&a->words.door, method, target, body, answer, &err) < 0
+	               ? cli_fail(&err)
+	               : CLI_OK;
 }
 
 /* ---- put ---- */
@@ -108,7 +92,7 @@ static void say_stored(const struct args *a, const struct cf_buf *answer)
 	cf_cleanup(cf_json_freep) struct cf_json *doc = NULL;
 	struct cf_view id;
 
-	if (a->json || cf_json_parse(cf_buf_view(answer), 0, &doc, NULL) < 0) {
+	if (a->words.is_json || cf_json_parse(cf_buf_view(answer), 0, &doc, NULL) < 0) {
 		printf("%.*s\n", (int)answer->size, (const char *)answer->data);
 		return;
 	}
@@ -128,7 +112,7 @@ int cli_kbs_policy_put(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	file = a.count == 2 ? a.rest[1] : NULL;
+	file = a.words.count == 2 ? a.words.rest[1] : NULL;
 	if (!file == !a.shipped)
 		return cli_usage("kbs policy put", "either a FILE or --shipped NAME");
 	if (file) {
@@ -140,7 +124,7 @@ int cli_kbs_policy_put(int argc, char **argv)
 		if (r)
 			return r;
 	}
-	cf_buf_printf(&target, "/coffer/v1/policies/%s", a.rest[0]);
+	cf_buf_printf(&target, "/coffer/v1/policies/%s", a.words.rest[0]);
 	if (a.shipped)
 		kbs_door_query(&target, "shipped", a.shipped);
 	r = call(&a, "PUT", (const char *)target.data, cf_buf_view(&text), &answer);
@@ -162,7 +146,7 @@ int cli_kbs_policy_get(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	target = cf_asprintf("/coffer/v1/policies/%s", a.rest[0]);
+	target = cf_asprintf("/coffer/v1/policies/%s", a.words.rest[0]);
 	r = call(&a, "GET", target, (struct cf_view){ 0 }, &answer);
 	if (r == CLI_OK)
 		fwrite(answer.data, 1, answer.size, stdout);
@@ -193,34 +177,14 @@ int cli_kbs_policy_rm(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	target = cf_asprintf("/coffer/v1/policies/%s", a.rest[0]);
+	target = cf_asprintf("/coffer/v1/policies/%s", a.words.rest[0]);
 	r = call(&a, "DELETE", target, (struct cf_view){ 0 }, &answer);
 	if (r == CLI_OK)
-		printf("removed %s: the built-in rule decides\n", a.rest[0]);
+		printf("removed %s: the built-in rule decides\n", a.words.rest[0]);
 	return r;
 }
 
 /* ---- test ---- */
-
-/* As the service shapes it: {"plugin","resource-path","query"}. */
-static void resource_data(const char *path, struct cf_buf *out)
-{
-	cf_cleanup(cf_strv_fini) struct cf_strv parts = { 0 };
-	struct cf_jw w = { .out = out };
-
-	cf_strv_split(&parts, cf_view_str(path), '/');
-	cf_jw_obj(&w);
-	cf_jw_kstr(&w, "plugin", "resource");
-	cf_jw_key(&w, "resource-path");
-	cf_jw_arr(&w);
-	for (size_t i = 0; i < parts.count; i++)
-		cf_jw_str(&w, parts.items[i]);
-	cf_jw_end_arr(&w);
-	cf_jw_key(&w, "query");
-	cf_jw_obj(&w);
-	cf_jw_end_obj(&w);
-	cf_jw_end_obj(&w);
-}
 
 static int ask(const struct args *a, struct policy_job *job, struct cf_err *err)
 {
@@ -233,7 +197,7 @@ static int ask(const struct args *a, struct policy_job *job, struct cf_err *err)
 	rq.wants_explain = true;
 	if (r == 0)
 		r = policy_run(job->policy, ev, &rq, &v, err);
-	if (r >= 0 && policy_explain(ev, a->json, &out, err) < 0)
+	if (r >= 0 && policy_explain(ev, a->words.is_json, &out, err) < 0)
 		return -(int)err->code;
 	if (r < 0)
 		return r;
@@ -245,19 +209,20 @@ static int ask(const struct args *a, struct policy_job *job, struct cf_err *err)
 /* Text and reference values of the service, claims of the file. */
 static int fetch(const struct args *a, struct policy_job *job, struct cf_err *err)
 {
-	cf_cleanup(cf_freep) char *target = cf_asprintf("/coffer/v1/policies/%s", a->rest[0]);
+	cf_cleanup(cf_freep) char *target = cf_asprintf("/coffer/v1/policies/%s", a->words.rest[0]);
 	cf_cleanup(cf_buf_fini) struct cf_buf references = { 0 };
-	int r = kbs_door_call(&a->door, "GET", target, (struct cf_view){ 0 }, &job->texts[0], err);
+	int r = kbs_door_call(&a->words.door, "GET", target, (struct cf_view){ 0 }, &job->texts[0],
+	                      err);
 
 	if (r == 0)
-		r = kbs_door_call(&a->door, "GET", "/coffer/v1/references", (struct cf_view){ 0 },
-		                  &references, err);
+		r = kbs_door_call(&a->words.door, "GET", "/coffer/v1/references",
+		                  (struct cf_view){ 0 }, &references, err);
 	if (r == 0)
 		r = policy_document_read(cf_buf_view(&references), &job->reference_table, err);
 	job->input_text.max = CLAIMS_MAX + 1;
 	if (r == 0)
 		r = cf_read_file(a->input, CLAIMS_MAX, &job->input_text, err);
-	return r < 0 ? r : policy_job_compile_text(job, a->rest[0], err);
+	return r < 0 ? r : policy_job_compile_text(job, a->words.rest[0], err);
 }
 
 int cli_kbs_policy_test(int argc, char **argv)
@@ -271,10 +236,10 @@ int cli_kbs_policy_test(int argc, char **argv)
 		return r;
 	if (!a.input)
 		return cli_usage("kbs policy test", "--input names a file with claims");
-	job.query = cf_starts_with(a.rest[0], "attestation") ? "data.policy.trust_claims"
-	                                                     : "data.policy.allow";
+	job.query = cf_starts_with(a.words.rest[0], "attestation") ? "data.policy.trust_claims"
+	                                                           : "data.policy.allow";
 	if (a.path)
-		resource_data(a.path, &job.data_text);
+		kbs_policy_data(a.path, (struct cf_view){ 0 }, &job.data_text);
 	r = fetch(&a, &job, &err);
 	if (r == 0)
 		r = ask(&a, &job, &err);

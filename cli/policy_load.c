@@ -92,28 +92,8 @@ static void on_message(void *user, const struct policy_message *m)
 }
 
 /* query_reference_value(id) from a file of id → value; null when it is not there. */
-static int reference_value(void *user, struct policy_eval *ev, const struct pv *const *args,
-                           const struct pv **ret, struct cf_err *err)
-{
-	const struct policy_document *table = user;
-	const struct pv *v = NULL;
-	struct cf_view id;
-
-	if (!policy_value_string(args[0], &id))
-		return cf_fail(err, CF_INVALID_ARGUMENT, "the identifier has to be a string");
-	if (table && !cf_view_has_nul(id)) {
-		cf_cleanup(cf_freep) char *key = cf_view_dup(id);
-
-		v = policy_value_get(policy_document_value(table), key);
-	}
-	if (!v)
-		return policy_value_read(ev, cf_view_str("null"), ret, err);
-	*ret = v;
-	return 0;
-}
-
 static const struct policy_hook hooks[] = {
-	{ .name = "query_reference_value", .arity = 1, .call = reference_value },
+	{ .name = "query_reference_value", .arity = 1, .call = policy_document_lookup },
 };
 
 static int load_documents(struct policy_job *job, struct cf_err *err)

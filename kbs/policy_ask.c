@@ -3,6 +3,7 @@
 #include "kbs/policy_ask.h"
 
 #include "kbs/verdict.h"
+#include "proto/kbs_wire.h"
 
 #define ALLOW      "data.policy.allow"
 #define TRUST      "data.policy.trust_claims"
@@ -11,29 +12,8 @@
 /* ---- what policies may call ---- */
 
 /* query_reference_value(id): the stored value, or null. */
-static int reference_value(void *user, struct policy_eval *ev, const struct pv *const *args,
-                           const struct pv **ret, struct cf_err *err)
-{
-	const struct policy_document *table = user;
-	const struct pv *v = NULL;
-	struct cf_view id;
-
-	if (!policy_value_string(args[0], &id))
-		return cf_fail(err, CF_INVALID_ARGUMENT,
-		               "query_reference_value: the identifier has to be a string");
-	if (table && !cf_view_has_nul(id)) {
-		cf_cleanup(cf_freep) char *key = cf_view_dup(id);
-
-		v = policy_value_get(policy_document_value(table), key);
-	}
-	if (!v)
-		return policy_value_read(ev, cf_view_str("null"), ret, err);
-	*ret = v;
-	return 0;
-}
-
 const struct policy_hook policy_ask_hooks[POLICY_ASK_HOOKS] = {
-	{ .name = "query_reference_value", .arity = 1, .call = reference_value },
+	{ .name = "query_reference_value", .arity = 1, .call = policy_document_lookup },
 };
 
 /* ---- running ---- */
@@ -118,21 +98,9 @@ void policy_ask_allow(const struct policy_entry *e, struct cf_view input, struct
 void policy_ask_resource(const struct policy_entry *e, struct cf_view claims, const char *path,
                          struct cf_view query_json, struct policy_answer *ret)
 {
-	cf_cleanup(cf_strv_fini) struct cf_strv parts = { 0 };
 	cf_cleanup(cf_buf_fini) struct cf_buf data = { 0 };
-	struct cf_jw w = { .out = &data };
 
-	cf_strv_split(&parts, cf_view_str(path), '/');
-	cf_jw_obj(&w);
-	cf_jw_kstr(&w, "plugin", "resource");
-	cf_jw_key(&w, "resource-path");
-	cf_jw_arr(&w);
-	for (size_t i = 0; i < parts.count; i++)
-		cf_jw_str(&w, parts.items[i]);
-	cf_jw_end_arr(&w);
-	cf_jw_key(&w, "query");
-	cf_jw_raw(&w, query_json.size ? query_json : cf_view_str("{}"));
-	cf_jw_end_obj(&w);
+	kbs_policy_data(path, query_json, &data);
 	policy_ask_allow(e, claims, cf_buf_view(&data), ret);
 }
 

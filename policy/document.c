@@ -38,6 +38,26 @@ const struct pv *policy_document_value(const struct policy_document *d)
 	return d->value;
 }
 
+int policy_document_lookup(void *user, struct policy_eval *ev, const struct pv *const *args,
+                           const struct pv **ret, struct cf_err *err)
+{
+	const struct policy_document *d = user;
+	const struct pv *v = NULL;
+	struct cf_view key;
+
+	if (!policy_value_string(args[0], &key))
+		return cf_fail(err, CF_INVALID_ARGUMENT, "the identifier has to be a string");
+	if (d && !cf_view_has_nul(key)) {
+		cf_cleanup(cf_freep) char *name = cf_view_dup(key);
+
+		v = policy_value_get(d->value, name);
+	}
+	if (!v)
+		return policy_value_read(ev, cf_view_str("null"), ret, err);
+	*ret = v;
+	return 0;
+}
+
 static int check_path(const struct pv *op, const char *key, const char *prefix, struct cf_err *err)
 {
 	const struct pv *path = pv_obj_get_str(op, key);

@@ -203,6 +203,13 @@ cf_must_use int policy_document_read(struct cf_view json, struct policy_document
 struct policy_document *policy_document_free(struct policy_document *d);
 CF_DEFINE_CLEANUP(struct policy_document *, policy_document_free);
 const struct pv *policy_document_value(const struct policy_document *d);
+/*
+ * A hook's .call over the document in hook_user (an object, or NULL): the member that the string in
+ * args[0] names, null when there is none; -CF_INVALID_ARGUMENT: no string.
+ */
+cf_must_use int policy_document_lookup(void *user, struct policy_eval *ev,
+                                       const struct pv *const *args, const struct pv **ret,
+                                       struct cf_err *err);
 /**
  * policy_document_patch() - RFC 6902 on a document; all of it or nothing
  * @ops:     array of operations, from policy_value_verdict(); NULL: none

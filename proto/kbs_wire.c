@@ -529,3 +529,21 @@ void kbs_uri_fini(struct kbs_uri *u)
 	free(u->query);
 	*u = (struct kbs_uri){ 0 };
 }
+
+void kbs_policy_data(const char *path, struct cf_view query_json, struct cf_buf *out)
+{
+	cf_cleanup(cf_strv_fini) struct cf_strv parts = { 0 };
+	struct cf_jw w = { .out = out };
+
+	cf_strv_split(&parts, cf_view_str(path), '/');
+	cf_jw_obj(&w);
+	cf_jw_kstr(&w, "plugin", "resource");
+	cf_jw_key(&w, "resource-path");
+	cf_jw_arr(&w);
+	for (size_t i = 0; i < parts.count; i++)
+		cf_jw_str(&w, parts.items[i]);
+	cf_jw_end_arr(&w);
+	cf_jw_key(&w, "query");
+	cf_jw_raw(&w, query_json.size ? query_json : cf_view_str("{}"));
+	cf_jw_end_obj(&w);
+}

@@ -126,3 +126,9 @@ struct kbs_uri {
  */
 cf_must_use int kbs_uri_parse(struct cf_view text, struct kbs_uri *ret, struct cf_err *err);
 void kbs_uri_fini(struct kbs_uri *u);
+
+/*
+ * What a resource policy sees as `data` beside a token's claims: {"plugin": "resource",
+ * "resource-path": […], "query": {…}}. @path: "repository/type/tag"; @query_json: an object, or empty.
+ */
+void kbs_policy_data(const char *path, struct cf_view query_json, struct cf_buf *out);

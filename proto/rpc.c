@@ -2,10 +2,13 @@
 #include "proto/rpc.h"
 
 #include "base/bytes.h"
+#include "proto/wire_field.h"
 
 #include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define UNPACK_DEPTH_MAX 32 /* messages inside messages */
 #define FAIL_TEXT_SIZE   512
@@ -21,24 +24,28 @@ void rpc_fail(struct rpc_call *call, enum cf_code code, const char *fmt, ...)
 	call->ops->finish(call, NULL, code, text);
 }
 
-/* ---- a look at the raw bytes before protobuf-c sees them ---- */
+/* ---- peers ---- */
 
-enum wire_type { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
-
-static uint64_t rd_varint(struct cf_rd *rd)
+struct rpc_peer rpc_peer_of(int fd)
 {
-	uint64_t v = 0;
+	struct sockaddr_storage sa = { 0 };
+	struct ucred uc;
+	socklen_t len = sizeof(sa);
 
-	for (unsigned shift = 0; shift < 64; shift += 7) {
-		uint8_t b = cf_rd_u8(rd);
-
-		v |= (uint64_t)(b & 0x7f) << shift;
-		if (!(b & 0x80))
-			return v;
-	}
-	rd->bad = true;
-	return 0;
+	if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0 || sa.ss_family != AF_UNIX)
+		return RPC_PEER_UNKNOWN;
+	len = sizeof(uc);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &uc, &len) < 0)
+		return RPC_PEER_UNKNOWN;
+	return (struct rpc_peer){ uc.uid, uc.gid, uc.pid };
 }
+
+bool rpc_peer_is_ours(const struct rpc_peer *peer)
+{
+	return peer->uid == 0 || peer->uid == geteuid();
+}
+
+/* ---- a look at the raw bytes before protobuf-c sees them ---- */
 
 static const ProtobufCFieldDescriptor *field_of(const ProtobufCMessageDescriptor *type, uint64_t no)
 {
@@ -68,36 +75,14 @@ static int check_message(const ProtobufCMessageDescriptor *type, struct cf_view 
                          struct cf_err *err)
 {
 	struct cf_rd rd = { .in = in };
+	struct wire_field f;
 	int r = 0;
 
 	if (depth > UNPACK_DEPTH_MAX)
 		return cf_fail(err, CF_INVALID_ARGUMENT, "%s: nested too deep", type->short_name);
-	while (r == 0 && !rd.bad && cf_rd_left(&rd)) {
-		uint64_t key = rd_varint(&rd);
-
-		switch (key & 7) {
-		case WIRE_VARINT:
-			rd_varint(&rd);
-			break;
-		case WIRE_64:
-			cf_rd_skip(&rd, 8);
-			break;
-		case WIRE_32:
-			cf_rd_skip(&rd, 4);
-			break;
-		case WIRE_BYTES: {
-			uint64_t n = rd_varint(&rd);
-
-			rd.bad |= n > cf_rd_left(&rd);
-			if (!rd.bad)
-				r = check_bytes(type, key >> 3, cf_rd_bytes(&rd, (size_t)n), depth,
-				                err);
-			break;
-		}
-		default:
-			rd.bad = true;
-		}
-	}
+	while (r == 0 && wire_field_next(&rd, &f))
+		if (f.type == WIRE_BYTES)
+			r = check_bytes(type, f.no, f.bytes, depth, err);
 	if (r == 0 && rd.bad)
 		return cf_fail(err, CF_INVALID_ARGUMENT, "%s: malformed message", type->short_name);
 	return r;

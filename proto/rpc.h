@@ -16,6 +16,16 @@
 
 #define RPC_MESSAGE_MAX (16u << 20) /* gRPC; ttrpc caps at 4 MiB by its protocol */
 
+/* Who is at the other end of a unix socket. */
+struct rpc_peer {
+	uid_t uid; /* (uid_t)-1: not known, or no unix socket */
+	gid_t gid;
+	pid_t pid;
+};
+#define RPC_PEER_UNKNOWN ((struct rpc_peer){ (uid_t)-1, (gid_t)-1, -1 })
+struct rpc_peer rpc_peer_of(int fd);
+bool rpc_peer_is_ours(const struct rpc_peer *peer); /* our own uid, or root */
+
 struct rpc_call;
 
 struct rpc_ops {

@@ -98,17 +98,9 @@ struct rpc_grpc_server {
 	pthread_mutex_t lock; /* peers, is_shut */
 	pthread_cond_t shut;
 	bool is_shut;
-	struct rpc_grpc_peer *peers; /* by fd: that is all core tells of a call's connection */
+	struct rpc_peer *peers; /* by fd: that is all core tells of a call's connection */
 	size_t peers_cap;
 };
-
-static int64_t now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
 
 static struct gcall *gcall_of(struct rpc_call *call)
 {
@@ -117,7 +109,7 @@ static struct gcall *gcall_of(struct rpc_call *call)
 
 /* ---- peers ---- */
 
-static void peer_remember(struct rpc_grpc_server *srv, int fd, const struct rpc_grpc_peer *peer)
+static void peer_remember(struct rpc_grpc_server *srv, int fd, const struct rpc_peer *peer)
 {
 	if (fd >= PEERS_MAX)
 		return;
@@ -126,14 +118,14 @@ static void peer_remember(struct rpc_grpc_server *srv, int fd, const struct rpc_
 
 	cf_grow(&srv->peers, &srv->peers_cap, (size_t)fd + 1);
 	for (size_t i = had; i < srv->peers_cap; i++)
-		srv->peers[i] = (struct rpc_grpc_peer){ (uid_t)-1, (gid_t)-1, -1 };
+		srv->peers[i] = RPC_PEER_UNKNOWN;
 	srv->peers[fd] = *peer;
 	pthread_mutex_unlock(&srv->lock);
 }
 
-static struct rpc_grpc_peer peer_of_call(struct rpc_grpc_server *srv, grpc_call *call)
+static struct rpc_peer peer_of_call(struct rpc_grpc_server *srv, grpc_call *call)
 {
-	struct rpc_grpc_peer peer = { (uid_t)-1, (gid_t)-1, -1 };
+	struct rpc_peer peer = RPC_PEER_UNKNOWN;
 	char *name = grpc_call_get_peer(call);
 	const char *digits = name ? cf_after(name, "fd:") : NULL;
 	uint64_t fd;
@@ -267,8 +259,8 @@ static void report(struct gcall *c, enum cf_code code)
 
 	srv->calls++;
 	if (srv->opts.answered)
-		srv->opts.answered(c->head.service, c->head.method, code, now_us() - c->started_us,
-		                   srv->opts.user);
+		srv->opts.answered(c->head.service, c->head.method, code,
+		                   cf_now_us() - c->started_us, srv->opts.user);
 }
 
 static size_t answer_ops(struct gcall *c, grpc_op *ops, enum cf_code code, grpc_slice *text)
@@ -391,11 +383,11 @@ static int decode(struct gcall *c, struct cf_err *err)
 static void on_call(struct gcall *c)
 {
 	struct rpc_grpc_server *srv = c->srv;
-	struct rpc_grpc_peer peer = peer_of_call(srv, c->call);
+	struct rpc_peer peer = peer_of_call(srv, c->call);
 	struct cf_err err;
 
 	arm(c->gm);
-	c->started_us = now_us();
+	c->started_us = cf_now_us();
 	c->ns = meta_dup(c, "containerd-namespace");
 	c->head = (struct rpc_call){
 		.ops = &call_ops,
@@ -519,27 +511,17 @@ static void *queue_main(void *arg)
 
 /* ---- accepting, loop thread ---- */
 
-static struct rpc_grpc_peer peer_of_fd(int fd)
-{
-	struct ucred uc;
-	socklen_t len = sizeof(uc);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &uc, &len) < 0)
-		return (struct rpc_grpc_peer){ (uid_t)-1, (gid_t)-1, -1 };
-	return (struct rpc_grpc_peer){ uc.uid, uc.gid, uc.pid };
-}
-
-static bool is_allowed(const struct rpc_grpc_server *srv, const struct rpc_grpc_peer *peer)
+static bool is_allowed(const struct rpc_grpc_server *srv, const struct rpc_peer *peer)
 {
 	if (srv->opts.allow)
 		return srv->opts.allow(peer, srv->opts.user);
-	return peer->uid == 0 || peer->uid == geteuid();
+	return rpc_peer_is_ours(peer);
 }
 
 int rpc_grpc_server_add_conn(struct rpc_grpc_server *srv, int fd_take, struct cf_err *err)
 {
 	cf_cleanup(cf_closep) int fd = fd_take;
-	struct rpc_grpc_peer peer = peer_of_fd(fd);
+	struct rpc_peer peer = rpc_peer_of(fd);
 
 	if (!is_allowed(srv, &peer))
 		return cf_fail(err, CF_PERMISSION_DENIED, "grpc: uid %u may not connect",

@@ -33,19 +33,13 @@
 
 struct rpc_grpc_server;
 
-struct rpc_grpc_peer {
-	uid_t uid; /* (uid_t)-1: unknown */
-	gid_t gid;
-	pid_t pid;
-};
-
 struct rpc_grpc_server_opts {
 	struct cf_loop *loop;                      /* borrowed; outlives the server */
 	unsigned threads;                          /* of the pool, 1–64 */
 	const struct rpc_service *const *services; /* borrowed */
 	size_t service_count;
 	/* NULL: our own uid or root. Loop thread. */
-	bool (*allow)(const struct rpc_grpc_peer *peer, void *user);
+	bool (*allow)(const struct rpc_peer *peer, void *user);
 	/* May be NULL. Any thread, for each answered call. */
 	void (*answered)(const char *service, const char *method, enum cf_code code, int64_t us,
 	                 void *user);

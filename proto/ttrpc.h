@@ -74,12 +74,6 @@ cf_must_use int ttrpc_dial_fd(const char *address, int64_t timeout_ms, struct cf
 
 struct ttrpc_server;
 
-struct ttrpc_peer {
-	uid_t uid; /* (uid_t)-1 unless it came over a unix socket */
-	gid_t gid;
-	pid_t pid;
-};
-
 struct ttrpc_server_opts {
 	struct cf_loop *loop; /* borrowed; outlives the server */
 	struct cf_work *work; /* borrowed, or NULL: every handler runs inline */
@@ -87,7 +81,7 @@ struct ttrpc_server_opts {
 	size_t service_count;
 	size_t payload_max; /* 0: TTRPC_PAYLOAD_MAX */
 	/* NULL: over unix sockets our own uid or root, over anything else everybody. */
-	bool (*allow)(const struct ttrpc_peer *peer, void *user);
+	bool (*allow)(const struct rpc_peer *peer, void *user);
 	/* May be NULL. Loop thread, for each answered call: for the one log line and metrics. */
 	void (*answered)(const char *service, const char *method, enum cf_code code, int64_t us,
 	                 void *user);

@@ -2,6 +2,7 @@
 #include "proto/ttrpc_frame.h"
 
 #include "proto/vserial.h"
+#include "proto/wire_field.h"
 
 #include <assert.h>
 
@@ -125,64 +126,7 @@ int ttrpc_reader_next(struct ttrpc_reader *rd, struct ttrpc_frame *ret)
 	return TTRPC_FRAME;
 }
 
-/* ---- protobuf's wire form, as far as the envelopes need it ---- */
-
-enum wire_type { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
-
-struct field {
-	uint64_t no;
-	unsigned type;
-	uint64_t number;      /* WIRE_VARINT */
-	struct cf_view bytes; /* WIRE_BYTES */
-};
-
-static uint64_t rd_varint(struct cf_rd *rd)
-{
-	uint64_t v = 0;
-
-	for (unsigned shift = 0; shift < 64; shift += 7) {
-		uint8_t b = cf_rd_u8(rd);
-
-		v |= (uint64_t)(b & 0x7f) << shift;
-		if (!(b & 0x80))
-			return v;
-	}
-	rd->bad = true;
-	return 0;
-}
-
-/* The next field; false at the end or when the input is bad. */
-static bool next_field(struct cf_rd *rd, struct field *f)
-{
-	if (rd->bad || !cf_rd_left(rd))
-		return false;
-	uint64_t key = rd_varint(rd);
-
-	*f = (struct field){ .no = key >> 3, .type = key & 7 };
-	switch (f->type) {
-	case WIRE_VARINT:
-		f->number = rd_varint(rd);
-		break;
-	case WIRE_64:
-		cf_rd_skip(rd, 8);
-		break;
-	case WIRE_32:
-		cf_rd_skip(rd, 4);
-		break;
-	case WIRE_BYTES: {
-		uint64_t n = rd_varint(rd);
-
-		rd->bad |= n > cf_rd_left(rd);
-		if (!rd->bad)
-			f->bytes = cf_rd_bytes(rd, (size_t)n);
-		break;
-	}
-	default:
-		rd->bad = true;
-	}
-	rd->bad |= f->no == 0;
-	return !rd->bad;
-}
+/* ---- the envelopes, in protobuf's wire form ---- */
 
 static bool is_text(struct cf_view v)
 {
@@ -194,7 +138,7 @@ static int parse_pair(struct cf_view in, struct ttrpc_pair *ret, struct cf_err *
 	struct cf_rd rd = { .in = in };
 	struct ttrpc_pair p = { 0 };
 
-	for (struct field f; next_field(&rd, &f);) {
+	for (struct wire_field f; wire_field_next(&rd, &f);) {
 		if (f.type == WIRE_BYTES && f.no == 1)
 			p.key = f.bytes;
 		else if (f.type == WIRE_BYTES && f.no == 2)
@@ -229,7 +173,7 @@ int ttrpc_request_parse(struct cf_view in, struct ttrpc_request *ret, struct cf_
 	ret->service = ret->method = ret->payload = cf_view(NULL, 0);
 	ret->timeout_ns = 0;
 	ret->meta_count = 0;
-	for (struct field f; r == 0 && next_field(&rd, &f);) {
+	for (struct wire_field f; r == 0 && wire_field_next(&rd, &f);) {
 		if (f.type == WIRE_BYTES && f.no == 1)
 			ret->service = f.bytes;
 		else if (f.type == WIRE_BYTES && f.no == 2)
@@ -252,7 +196,7 @@ static bool parse_status(struct cf_view in, struct ttrpc_response *ret)
 {
 	struct cf_rd rd = { .in = in };
 
-	for (struct field f; next_field(&rd, &f);) {
+	for (struct wire_field f; wire_field_next(&rd, &f);) {
 		if (f.type == WIRE_VARINT && f.no == 1)
 			ret->code = (int32_t)f.number;
 		else if (f.type == WIRE_BYTES && f.no == 2)
@@ -266,7 +210,7 @@ int ttrpc_response_parse(struct cf_view in, struct ttrpc_response *ret, struct c
 	struct cf_rd rd = { .in = in };
 	struct ttrpc_response res = { 0 };
 
-	for (struct field f; next_field(&rd, &f);) {
+	for (struct wire_field f; wire_field_next(&rd, &f);) {
 		if (f.type == WIRE_BYTES && f.no == 1)
 			rd.bad |= !parse_status(f.bytes, &res);
 		else if (f.type == WIRE_BYTES && f.no == 2)

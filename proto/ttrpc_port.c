@@ -28,7 +28,7 @@ static int port_serve(struct port *p, struct cf_view rest, struct cf_err *err)
 		return cf_fail_errno(err, errno, "virtio-serial");
 	struct sconn *conn = cf_zalloc(sizeof(*conn));
 
-	conn->peer = (struct ttrpc_peer){ .uid = (uid_t)-1, .gid = (gid_t)-1, .pid = -1 };
+	conn->peer = RPC_PEER_UNKNOWN;
 	conn->payload_max = p->srv->opts.payload_max;
 	conn->port = p;
 	int r = ttrpc_conn_init(&conn->conn, &ttrpc_session_ops, p->srv->opts.loop, cf_take_fd(&fd),

@@ -10,14 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static int64_t now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 static struct scall *scall_of(struct rpc_call *call)
 {
 	return (struct scall *)call;
@@ -192,7 +184,7 @@ static void report(struct ttrpc_server *srv, const struct scall *call)
 {
 	if (srv->opts.answered)
 		srv->opts.answered(call->head.service, call->head.method, call->code,
-		                   now_us() - call->started_us, srv->opts.user);
+		                   cf_now_us() - call->started_us, srv->opts.user);
 }
 
 static void reap(struct sconn *conn)
@@ -291,7 +283,7 @@ static struct scall *scall_new(struct sconn *conn, uint32_t id, const struct ttr
 		.method = method,
 		.user = service->user,
 		.id = id,
-		.started_us = now_us(),
+		.started_us = cf_now_us(),
 	};
 	ttrpc_conn_ref(&conn->conn);
 	take_meta(call, req);
@@ -453,24 +445,16 @@ const struct ttrpc_conn_ops ttrpc_session_ops = {
 	.destroy = conn_destroy,
 };
 
-static struct ttrpc_peer peer_of(int fd, bool *is_unix)
+static bool is_allowed(const struct ttrpc_server *srv, const struct rpc_peer *peer, int fd)
 {
 	struct sockaddr_storage sa = { 0 };
 	socklen_t len = sizeof(sa);
-	struct ucred uc = { .pid = -1, .uid = (uid_t)-1, .gid = (gid_t)-1 };
 
-	*is_unix = getsockname(fd, (struct sockaddr *)&sa, &len) == 0 && sa.ss_family == AF_UNIX;
-	len = sizeof(uc);
-	if (*is_unix && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &uc, &len) < 0)
-		uc = (struct ucred){ .pid = -1, .uid = (uid_t)-1, .gid = (gid_t)-1 };
-	return (struct ttrpc_peer){ .uid = uc.uid, .gid = uc.gid, .pid = uc.pid };
-}
-
-static bool is_allowed(const struct ttrpc_server *srv, const struct ttrpc_peer *peer, bool is_unix)
-{
 	if (srv->opts.allow)
 		return srv->opts.allow(peer, srv->opts.user);
-	return !is_unix || peer->uid == 0 || peer->uid == geteuid();
+	if (getsockname(fd, (struct sockaddr *)&sa, &len) == 0 && sa.ss_family == AF_UNIX)
+		return rpc_peer_is_ours(peer);
+	return true;
 }
 
 void ttrpc_session_add(struct ttrpc_server *srv, struct sconn *conn)
@@ -488,10 +472,9 @@ void ttrpc_session_add(struct ttrpc_server *srv, struct sconn *conn)
 int ttrpc_server_add_conn(struct ttrpc_server *srv, int fd_take, struct cf_err *err)
 {
 	cf_cleanup(cf_closep) int fd = fd_take;
-	bool is_unix;
-	struct ttrpc_peer peer = peer_of(fd, &is_unix);
+	struct rpc_peer peer = rpc_peer_of(fd);
 
-	if (!is_allowed(srv, &peer, is_unix))
+	if (!is_allowed(srv, &peer, fd))
 		return cf_fail(err, CF_PERMISSION_DENIED, "ttrpc: uid %u may not connect",
 		               (unsigned)peer.uid);
 	if (srv->conn_count >= TTRPC_CONNS_MAX)

@@ -37,7 +37,7 @@ struct sconn {
 	struct sconn *next, **link;
 	struct port *port; /* NULL over sockets */
 	size_t payload_max;
-	struct ttrpc_peer peer;
+	struct rpc_peer peer;
 	uint32_t last_id;
 	struct scall *calls;
 	size_t call_count;

@@ -37,7 +37,7 @@ static void on_answered(const char *service, const char *method, enum cf_code co
 	snap_metrics_call(d->metrics, method, code, us);
 }
 
-static bool is_allowed(const struct rpc_grpc_peer *peer, void *user)
+static bool is_allowed(const struct rpc_peer *peer, void *user)
 {
 	const struct daemon *d = user;
 

@@ -12,6 +12,7 @@
 #include "tests/harness/test.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -160,4 +161,15 @@ static inline void test_service_init(struct test_service *s)
 	s->list[0] = &s->service;
 	s->stream_bytes = 10;
 	s->stream_count = 3;
+}
+
+/* Runs @fn on eight threads and waits for all of them. */
+static inline void test_service_eight_at_once(void *(*fn)(void *arg), void *arg)
+{
+	pthread_t t[8];
+
+	for (size_t i = 0; i < CF_ARRAY_LEN(t); i++)
+		EXPECT(pthread_create(&t[i], NULL, fn, arg) == 0);
+	for (size_t i = 0; i < CF_ARRAY_LEN(t); i++)
+		pthread_join(t[i], NULL);
 }

@@ -14,7 +14,7 @@ struct world {
 	char *dir, *path;
 	pthread_t thread;
 	struct test_service svc;
-	bool (*allow)(const struct rpc_grpc_peer *peer, void *user);
+	bool (*allow)(const struct rpc_peer *peer, void *user);
 	int64_t drain_ms;
 	_Atomic bool is_up;
 };
@@ -39,7 +39,7 @@ static void *loop_main(void *arg)
 	return NULL;
 }
 
-static struct world *world_start(bool (*allow)(const struct rpc_grpc_peer *peer, void *user))
+static struct world *world_start(bool (*allow)(const struct rpc_peer *peer, void *user))
 {
 	struct world *w = cf_zalloc(sizeof(*w));
 	struct cf_err err;
@@ -310,7 +310,7 @@ CF_TEST(grpc_stop_is_bounded_when_handlers_wait)
 	rpc_grpc_client_free(h.c);
 }
 
-static bool nobody(const struct rpc_grpc_peer *peer, void *user)
+static bool nobody(const struct rpc_peer *peer, void *user)
 {
 	(void)user;
 	EXPECT(peer->uid == geteuid() && peer->pid == getpid());
@@ -343,12 +343,8 @@ static void *call_many(void *arg)
 CF_TEST(grpc_serves_many_clients_at_once)
 {
 	struct world *w = world_start(NULL);
-	pthread_t t[8];
 
-	for (size_t i = 0; i < CF_ARRAY_LEN(t); i++)
-		EXPECT(pthread_create(&t[i], NULL, call_many, w) == 0);
-	for (size_t i = 0; i < CF_ARRAY_LEN(t); i++)
-		pthread_join(t[i], NULL);
+	test_service_eight_at_once(call_many, w);
 	EXPECT_INT(rpc_grpc_server_calls(w->srv), 8 * 200);
 	world_free(w);
 }

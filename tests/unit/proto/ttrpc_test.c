@@ -525,12 +525,8 @@ static void *call_many(void *arg)
 CF_TEST(ttrpc_serves_many_clients_at_once)
 {
 	struct world *w = world_new();
-	pthread_t t[8];
 
-	for (size_t i = 0; i < CF_ARRAY_LEN(t); i++)
-		EXPECT(pthread_create(&t[i], NULL, call_many, w) == 0);
-	for (size_t i = 0; i < CF_ARRAY_LEN(t); i++)
-		pthread_join(t[i], NULL);
+	test_service_eight_at_once(call_many, w);
 	EXPECT_INT(w->answered, 8 * 200);
 	world_free(w);
 }
@@ -589,7 +585,7 @@ CF_TEST(ttrpc_dials_hybrid_vsock_and_leaves_what_follows)
 	close(l);
 }
 
-static bool nobody(const struct ttrpc_peer *peer, void *user)
+static bool nobody(const struct rpc_peer *peer, void *user)
 {
 	(void)user;
 	EXPECT(peer->uid == geteuid());
