@@ -17,12 +17,14 @@
 #define LAYER_HELPER_INFLATE                                                                       \
 	"layer-inflate"                  /* fds: control, ring (written), blob ring (read only) */
 #define LAYER_HELPER_BUILD "layer-build" /* fds: control, ring (read only), image */
+#define LAYER_HELPER_USERS "layer-users" /* fds: control, the blob's stream */
 #define LAYER_HELPER_MERGE "layer-merge" /* fds: control, image, the layers; args: diffIDs */
 enum {
 	LAYER_FD_CONTROL = 3,
 	LAYER_FD_RING = 4,
-	LAYER_FD_BLOB = 5,  /* of the inflater */
-	LAYER_FD_IMAGE = 5, /* of the builder */
+	LAYER_FD_BLOB = 5,   /* of the inflater */
+	LAYER_FD_STREAM = 4, /* of the finder of users */
+	LAYER_FD_IMAGE = 5,  /* of the builder */
 	/* of the merge */
 	LAYER_FD_MERGED = 4,
 	LAYER_FD_LAYERS = 5, /* and on */

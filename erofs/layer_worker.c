@@ -5,6 +5,7 @@
 #include "erofs/layer_build.h"
 #include "erofs/layer_ipc.h"
 #include "erofs/layer_out.h"
+#include "erofs/layer_users.h"
 #include "erofs/merge.h"
 
 #include "base/fd.h"
@@ -19,6 +20,7 @@ const struct cf_helper layer_helpers[] = {
 	{ LAYER_HELPER_INFLATE, layer_worker_inflate },
 	{ LAYER_HELPER_BUILD, layer_worker_build },
 	{ LAYER_HELPER_MERGE, layer_worker_merge },
+	{ LAYER_HELPER_USERS, layer_worker_users },
 };
 const size_t layer_helper_count = CF_ARRAY_LEN(layer_helpers);
 
@@ -286,5 +288,62 @@ int layer_worker_merge(int argc, char **argv)
 	if (r < 0)
 		report(r, &err);
 	free(in);
+	return r < 0;
+}
+
+/* ---- users ---- */
+
+static int find_users(struct layer_users_reader *reader, struct cf_err *err)
+{
+	cf_cleanup(cf_freep) uint8_t *piece = cf_zalloc(LAYER_SLOT_BYTES);
+	int r = 0;
+
+	while (r == 0) {
+		ssize_t n = read(LAYER_FD_STREAM, piece, LAYER_SLOT_BYTES);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? cf_fail_errno(err, errno, "users: read") : 0;
+		r = layer_users_read(reader, cf_view(piece, (size_t)n), err);
+	}
+	return r < 0 ? r : 0;
+}
+
+/* An empty packet for a file that hides others; the text of one in pieces. */
+static int tell_users(const struct layer_users_found *found, struct cf_err *err)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < LAYER_USERS_FILES; i++) {
+		struct cf_view text = cf_buf_view(&found->text[i]);
+
+		if (r == 0 && found->is_there[i])
+			r = layer_msg_send(LAYER_FD_CONTROL, LAYER_MSG_DATA, i, cf_view(NULL, 0),
+			                   err);
+		for (size_t at = 0; r == 0 && at < text.size; at += LAYER_MSG_PAYLOAD_MAX)
+			r = layer_msg_send(LAYER_FD_CONTROL, LAYER_MSG_DATA, i,
+			                   cf_view_sub(text, at, LAYER_MSG_PAYLOAD_MAX), err);
+	}
+	return r == 0 ? layer_msg_send(LAYER_FD_CONTROL, LAYER_MSG_DONE, 0, cf_view(NULL, 0), err)
+	              : r;
+}
+
+int layer_worker_users(int argc, char **argv)
+{
+	struct layer_users_reader *reader = layer_users_reader_new();
+	struct layer_users_found found = { 0 };
+	struct cf_err err = { 0 };
+	int r = find_users(reader, &err);
+
+	(void)argc;
+	(void)argv;
+	layer_users_take(reader, &found);
+	if (r == 0)
+		r = tell_users(&found, &err);
+	if (r < 0)
+		report(r, &err);
+	layer_users_found_fini(&found);
+	layer_users_reader_free(reader);
 	return r < 0;
 }

@@ -15,3 +15,4 @@ extern const size_t layer_helper_count;
 int layer_worker_inflate(int argc, char **argv);
 int layer_worker_build(int argc, char **argv);
 int layer_worker_merge(int argc, char **argv);
+int layer_worker_users(int argc, char **argv);

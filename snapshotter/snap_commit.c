@@ -57,8 +57,12 @@ static int commit_nothing(struct snap_service *s, const struct snap_record *rec,
 {
 	cf_cleanup(cf_freep) char *dir =
 		cf_asprintf("%s/snapshots/%lld/fs", s->mount.root, (long long)rec->id);
+	cf_cleanup(cf_freep) char *found = cf_asprintf("%s/snapshots/%lld/" SNAP_IDENTITY_DIR,
+	                                               s->mount.root, (long long)rec->id);
 	int r = snap_labels_set(labels, SNAP_LABEL_PROXY_MODE, "true", err);
 
+	if (r == 0)
+		r = snap_identity_keep(found, labels, err); /* by the differ */
 	if (r == 0 && in->inodes > 1)
 		r = snap_identity_keep(dir, labels, err);
 	if (r == 0)

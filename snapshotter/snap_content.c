@@ -195,6 +195,49 @@ int snap_content_config_of(const char *socket, const char *ns, const char *layer
 	return snap_content_diff_id(socket, ns, &in, &same, ret_config, err);
 }
 
+/* ---- a blob ---- */
+
+struct reading {
+	bool (*take)(void *arg, struct cf_view piece);
+	void *arg;
+	uint64_t left;
+	bool is_over, is_enough;
+};
+
+static bool take_piece(void *user, const ProtobufCMessage *msg)
+{
+	const C(ReadContentResponse) *res = (const C(ReadContentResponse) *)msg;
+	struct reading *to = user;
+
+	to->is_over = res->data.len > to->left;
+	to->left -= CF_MIN(to->left, (uint64_t)res->data.len);
+	if (!to->is_over)
+		to->is_enough = !to->take(to->arg, cf_view(res->data.data, res->data.len));
+	return !to->is_over && !to->is_enough;
+}
+
+int snap_content_read(const char *socket, const char *ns, const char *digest, uint64_t size_max,
+                      bool (*take)(void *arg, struct cf_view piece), void *arg, struct cf_err *err)
+{
+	struct reading to = { .take = take, .arg = arg, .left = size_max };
+	cf_cleanup(asker_close) struct asker a = { 0 };
+	C(ReadContentRequest) req;
+	int r = asker_open(&a, socket, ns, err);
+
+	if (r < 0)
+		return r;
+	INIT(read_content_request)(&req);
+	req.digest = text(digest);
+	struct rpc_grpc_req grpc = request(&a, "Read", &req.base, D(read_content_response));
+
+	grpc.timeout_ms = SNAP_CONTENT_READ_MS;
+	r = rpc_grpc_call_stream(a.client, &grpc, take_piece, &to, err);
+	if (to.is_over)
+		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "a blob of over %llu bytes",
+		               (unsigned long long)size_max);
+	return to.is_enough ? 0 : r;
+}
+
 int snap_content_label(const char *socket, const char *ns, const char *digest, const char *key,
                        const char *value, struct cf_err *err)
 {

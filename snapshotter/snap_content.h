@@ -10,6 +10,7 @@
 #define SNAP_CONTENT_CONFIG_MAX (4u << 20) /* bytes of an image's configuration */
 #define SNAP_CONTENT_IMAGES_MAX 64u        /* images with this layer that are looked at */
 #define SNAP_CONTENT_TIMEOUT_MS 5000
+#define SNAP_CONTENT_READ_MS    5000 /* a whole blob */
 
 struct snap_content_layer {
 	const char *layer;  /* digest of the layer's blob */
@@ -28,6 +29,14 @@ cf_must_use int snap_content_diff_id(const char *socket, const char *ns,
 /* The same for the lowest layer, whose diffID is known: the configuration that begins with it. */
 cf_must_use int snap_content_config_of(const char *socket, const char *ns, const char *layer,
                                        const char *diff_id, char **ret_config, struct cf_err *err);
+
+/*
+ * Hands the blob @digest to @take in pieces, as long as that returns true; one over @size_max bytes is
+ * -CF_RESOURCE_EXHAUSTED. Return: 0, also when @take wanted no more; or what containerd fails with.
+ */
+cf_must_use int snap_content_read(const char *socket, const char *ns, const char *digest,
+                                  uint64_t size_max, bool (*take)(void *arg, struct cf_view piece),
+                                  void *arg, struct cf_err *err);
 
 /* Sets one label of the blob @digest. */
 cf_must_use int snap_content_label(const char *socket, const char *ns, const char *digest,

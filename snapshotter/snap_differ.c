@@ -5,7 +5,9 @@
 #include "base/str.h"
 #include "proto/containerd_diff.pb-c.h"
 #include "snapshotter/snap_content.h"
+#include "snapshotter/snap_identity.h"
 #include "snapshotter/snap_service.h"
+#include "snapshotter/snap_users.h"
 
 typedef Containerd__Services__Diff__V1__ApplyRequest ApplyRequest;
 typedef Containerd__Services__Diff__V1__ApplyResponse ApplyResponse;
@@ -131,6 +133,21 @@ static void keep(struct snap_service *s, const char *ns, const char *blob, struc
 		            CF_F_STR("why", err.msg));
 }
 
+static void find_users(const struct snap_service *s, const struct snap_record *rec, const char *ns,
+                       const Containerd__Types__Descriptor *diff)
+{
+	cf_cleanup(cf_freep) char *dir = cf_asprintf("%s/snapshots/%lld/" SNAP_IDENTITY_DIR,
+	                                             s->mount.root, (long long)rec->id);
+	const struct snap_users_layer layer = { .containerd = s->containerd,
+		                                .ns = ns,
+		                                .digest = diff->digest,
+		                                .media_type = diff->media_type,
+		                                .size = diff->size };
+
+	if (s->containerd && ns)
+		snap_users_find(&layer, dir);
+}
+
 static int apply(struct snap_service *first, const char *said_ns, const ApplyRequest *req,
                  struct layer *l, struct cf_err *err)
 {
@@ -154,6 +171,7 @@ static int apply(struct snap_service *first, const char *said_ns, const ApplyReq
 		return cf_fail(err, CF_UNIMPLEMENTED, "the diffID of %s is not known", l->chain);
 	}
 	keep(s, ns, req->diff->digest, l);
+	find_users(s, rec, ns, req->diff);
 	snap_count(&s->counters.null_applied, 1);
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include "proto/containerd_content.pb-c.h"
 #include "proto/containerd_diff.pb-c.h"
 #include "tests/harness/snap_daemon.h"
+#include "tests/harness/tar_make.h"
 
 #include <sys/stat.h>
 
@@ -26,6 +27,7 @@
 #define BLOB_1 "sha256:" HEX("1")
 #define BLOB_2 "sha256:" HEX("2")
 #define CONFIG "sha256:" HEX("e")
+#define PASSWD "root:x:0:0::/:/bin/sh\n"
 #define BROKEN "sha256:" HEX("f")
 
 static const char config[] = "{\"os\":\"linux\",\"architecture\":\"amd64\",\"config\":{},"
@@ -70,19 +72,32 @@ static void on_list(struct rpc_call *call, const ProtobufCMessage *msg, void *us
 	rpc_reply(call, NULL);
 }
 
+/* A layer with users. */
+static struct cf_view layer_blob(struct cf_buf *tar)
+{
+	tar_add_file(tar, "etc/passwd", PASSWD);
+	tar_end(tar);
+	return cf_buf_view(tar);
+}
+
 static void on_read(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
 {
 	C(ReadContentResponse) res = CONTAINERD__SERVICES__CONTENT__V1__READ_CONTENT_RESPONSE__INIT;
 	const char *digest = ((const C(ReadContentRequest) *)msg)->digest;
-	const char *said = cf_streq(digest, CONFIG) ? config : "{ no configuration";
+	cf_cleanup(cf_buf_fini) struct cf_buf tar = { 0 };
+	struct cf_view said = cf_streq(digest, CONFIG)   ? cf_view_str(config)
+	                      : cf_streq(digest, BLOB_0) ? layer_blob(&tar)
+	                                                 : cf_view_str("{ no configuration");
 	struct cf_err err;
 
 	(void)user;
 	/* In two pieces, as a large one comes. */
-	for (size_t at = 0; at < strlen(said); at += strlen(said) / 2 + 1) {
+	for (size_t at = 0; at < said.size; at += said.size / 2 + 1) {
+		struct cf_view piece = cf_view_sub(said, at, said.size / 2 + 1);
+
 		res.offset = (int64_t)at;
-		res.data.data = (uint8_t *)text(said) + at;
-		res.data.len = CF_MIN(strlen(said) / 2 + 1, strlen(said) - at);
+		res.data.data = (uint8_t *)(uintptr_t)piece.data;
+		res.data.len = piece.size;
 		EXPECT_OK(rpc_send(call, &res, &err), &err);
 	}
 	rpc_reply(call, NULL);
@@ -270,6 +285,14 @@ CF_TEST(differ_proves_an_image_layer_by_layer_and_writes_nothing)
 	cf_cleanup(cf_freep) char *m = mounts(d.w, "k8s.io/5/container", &err);
 
 	EXPECT(strstr(m, "io.katacontainers.volume="));
+	/* Its users were found in the blob of the lower layer; that the upper one is none does not matter. */
+	EXPECT(strstr(m, "/identity:"));
+	cf_cleanup(cf_freep) char *passwd =
+		cf_asprintf("%s/snapshots/3/identity/etc/passwd", d.w->root);
+	struct cf_buf shown = cf_test_read(passwd);
+
+	EXPECT_STR((const char *)shown.data, PASSWD);
+	cf_buf_fini(&shown);
 	diff_world_free(&d);
 }
 

@@ -155,7 +155,8 @@ CF_TEST(identity_follows_no_link_and_opens_no_device)
 		make[i](&t, path);
 		keep(&t);
 		if (!t.is_hidden)
-			fail_msg("shape %zu: %s", i, snap_labels_get(&t.labels, SNAP_LABEL_PASSWD) ?: "none");
+			fail_msg("shape %zu: %s", i,
+			         snap_labels_get(&t.labels, SNAP_LABEL_PASSWD) ?: "none");
 		EXPECT(t.is_hidden); /* and so is what lies below */
 		tree_free(&t);
 	}
