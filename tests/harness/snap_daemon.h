@@ -5,6 +5,7 @@
  * as containerd asks it.
  */
 #include "base/fd.h"
+#include "base/proc.h"
 #include "base/str.h"
 #include "proto/containerd_snapshots.pb-c.h"
 #include "proto/rpc_grpc.h"
@@ -299,11 +300,16 @@ static inline int list(struct world *w, const char *filter, struct walk *ret, st
 
 static inline size_t files_below(const char *path)
 {
-	cf_cleanup(cf_freep) char *cmd = cf_asprintf("find '%s' -mindepth 1 | wc -l", path);
-	FILE *f = popen(cmd, "re"); /* a test's convenience */
-	size_t n = 0;
+	const char *const argv[] = { "find", path, "-mindepth", "1", "-printf", ".", NULL };
+	struct cf_proc_opts opts = {
+		.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1
+	};
+	struct cf_buf dots = { 0 };
+	struct cf_err err;
 
-	EXPECT(f && fscanf(f, "%zu", &n) == 1);
-	pclose(f);
+	EXPECT_OK(cf_proc_run(&opts, 1u << 20, 30000, &dots, &err), &err);
+	size_t n = dots.size;
+
+	cf_buf_fini(&dots);
 	return n;
 }

@@ -3,6 +3,7 @@
 #include "erofs/layer_pipeline.h"
 #include "erofs/layer_store.h"
 #include "erofs/layer_worker.h"
+#include "tests/harness/compressed.h"
 #include "tests/harness/erofs_tree.h"
 
 #include "base/crypto.h"
@@ -10,39 +11,11 @@
 #include <dirent.h>
 #include <sched.h>
 #include <sys/mount.h>
-#include <zlib.h>
-#include <zstd.h>
 
 /* This binary is its own helper. */
 __attribute__((constructor)) static void become_helper(int argc, char **argv)
 {
 	cf_helper_main(argc, argv, layer_helpers, layer_helper_count);
-}
-
-static struct cf_buf gzip_of(struct cf_view v)
-{
-	struct cf_buf b = { .max = 1u << 28 };
-	z_stream s = { 0 };
-
-	EXPECT(deflateInit2(&s, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
-	size_t cap = deflateBound(&s, v.size) + 64;
-	s.next_in = (Bytef *)(uintptr_t)v.data;
-	s.avail_in = (uInt)v.size;
-	s.next_out = cf_buf_reserve(&b, cap);
-	s.avail_out = (uInt)cap;
-	EXPECT(deflate(&s, Z_FINISH) == Z_STREAM_END);
-	b.size = s.total_out;
-	deflateEnd(&s);
-	return b;
-}
-
-static struct cf_buf zstd_of(struct cf_view v)
-{
-	struct cf_buf b = { .max = 1u << 28 };
-	size_t cap = ZSTD_compressBound(v.size);
-
-	b.size = ZSTD_compress(cf_buf_reserve(&b, cap), cap, v.data, v.size, 3);
-	return b;
 }
 
 static struct cf_buf plain_of(struct cf_view v)
