@@ -34,7 +34,13 @@ pods_default_policy() {
 	printf 'version = 1\n'
 	for i in ahead hinted late; do printf '[[container]]\nimage = "%s/%s:1"\nargs = ["sh", "-c", "cat /hello; exec sleep 1000"]\n' "$pods_registry" "$i"; done
 }
-pods_open "${COFFER_EARLY_DRIVER:-none}" 5459
+more=
+if [ "${COFFER_EARLY_DRIVER:-none}" = qemu ]; then
+	e2e_need qemu-system-x86_64
+	pods_guest_image
+	more=$(pods_qemu_config 'memory_mib = 1024')
+fi
+pods_open "${COFFER_EARLY_DRIVER:-none}" 5459 "$more"
 
 listening() { [ -n "$(ls "$pods_dir/early" 2>/dev/null)" ]; }
 silent() { ! listening; }
