@@ -199,27 +199,36 @@ CF_TEST(root_that_is_no_image_is_refused)
 	fx_stop(f);
 }
 
-CF_TEST(creation_repeated_after_a_break_rejoins_the_running_pull)
+/* A container whose pull takes its time, and a caller who does not wait for it. */
+static struct fx_container *create_and_give_up(struct fx *f, struct ttrpc_req *call)
 {
-	struct fx_container *c;
-	struct ttrpc_req call = {
+	struct fx_container *c = fx_container("app-1", "test/plain");
+	struct cf_err err;
+
+	*call = (struct ttrpc_req){
 		.service = "grpc.AgentService",
 		.method = "CreateContainer",
+		.msg = &c->req.base,
 		.out = &google__protobuf__empty__descriptor,
 		.timeout_ms = 300,
 	};
+	EXPECT_OK(fx_sandbox(f, false, &err), &err);
+	fx_shell(c, "echo hello");
+	atomic_store(&f->is_slow, true);
+	EXPECT_FAILS(ttrpc_call(f->client, call, NULL, &err), CF_DEADLINE_EXCEEDED);
+	return c;
+}
+
+CF_TEST(creation_repeated_after_a_break_rejoins_the_running_pull)
+{
+	struct fx_container *c;
+	struct ttrpc_req call;
 	struct cf_err err;
 	struct fx *f;
 
 	NEED_ROOT();
 	f = fx_start(NULL);
-	EXPECT_OK(fx_sandbox(f, false, &err), &err);
-	c = fx_container("app-1", "test/plain");
-	fx_shell(c, "echo hello");
-	call.msg = &c->req.base;
-	atomic_store(&f->is_slow, true);
-	/* the first caller gives up */
-	EXPECT_FAILS(ttrpc_call(f->client, &call, NULL, &err), CF_DEADLINE_EXCEEDED);
+	c = create_and_give_up(f, &call);
 	/* another one with other wishes does not get in between */
 	c->args[2] = fx_str(c, "echo other");
 	EXPECT_FAILS(fx_create(f, c, &err), CF_ALREADY_EXISTS);
@@ -239,23 +248,13 @@ CF_TEST(creation_repeated_after_a_break_rejoins_the_running_pull)
 CF_TEST(removal_of_a_container_that_is_being_created_ends_it)
 {
 	struct fx_container *c;
-	struct ttrpc_req call = {
-		.service = "grpc.AgentService",
-		.method = "CreateContainer",
-		.out = &google__protobuf__empty__descriptor,
-		.timeout_ms = 300,
-	};
+	struct ttrpc_req call;
 	struct cf_err err;
 	struct fx *f;
 
 	NEED_ROOT();
 	f = fx_start(NULL);
-	EXPECT_OK(fx_sandbox(f, false, &err), &err);
-	c = fx_container("app-1", "test/plain");
-	fx_shell(c, "echo hello");
-	call.msg = &c->req.base;
-	atomic_store(&f->is_slow, true);
-	EXPECT_FAILS(ttrpc_call(f->client, &call, NULL, &err), CF_DEADLINE_EXCEEDED);
+	c = create_and_give_up(f, &call);
 	/* its pull still runs: the answer comes when that ends */
 	Grpc__RemoveContainerRequest req = GRPC__REMOVE_CONTAINER_REQUEST__INIT;
 	req.container_id = c->req.container_id;
