@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Two pods of the same images on a node with a cache of layers: the second asks the registry for none, in
 # the registry's own access log. The cache comes after the first pod, is killed and comes again under it,
-# and hangs under the second: pods go on. Driver none here, VMs in cri_cache_qemu.sh. The images are in
+# hangs while the second starts, and once more under it: pods go on. Driver none here, VMs in cri_cache_qemu.sh. The images are in
 # clear, and the guest's configuration says that such layers may go to the host.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/lib_pods.sh"
@@ -39,14 +39,15 @@ pods_shim_config() {
 }
 pods_open "$driver" 5457 "$lines"
 
-cache_connected() { # by the machine; others connect when they pull
+cache_connected() { # MACHINES; guests that are none connect when they pull
 	[ "$driver" != none ] || return 0
-	curl -s --unix-socket "$pods_dir/bc/control.sock" http://localhost/metrics | grep -q '^coffer_blobcache_connections [1-9]'
+	[ "$(curl -s --unix-socket "$pods_dir/bc/control.sock" http://localhost/metrics |
+		sed -n 's/^coffer_blobcache_connections //p')" = "$1" ]
 }
 cache_start() {
 	rm -f "$pods_dir/bc/sock"
 	stage_bg blobcache "$COFFER_BIN/coffer-blobcache" --listen "$pods_dir/bc/sock" --state-dir "$pods_dir/bc/state"
-	stage_wait 10 test -S "$pods_dir/bc/sock" && stage_wait 10 cache_connected
+	stage_wait 10 test -S "$pods_dir/bc/sock" && stage_wait 10 cache_connected 1
 }
 layers=$(for i in small twin big; do
 	jq -r '.manifests[0].digest[7:]' "$pods_dir/$i/index.json" | while read -r m; do jq -r '.layers[].digest' "$pods_dir/$i/blobs/sha256/$m"; done
@@ -85,7 +86,11 @@ expect "it asked the registry for layers" test "$gets" -gt 0
 expect_eq "the cache has the layers of both" "$(ls "$pods_dir/bc/state/blobs" | wc -l)" 2
 
 pod_name=two
+kill -STOP "$(stage_pid blobcache)"
 pod=$(pods_pod two coffer)
+expect "a pod starts while the cache hangs" test -n "$pod"
+kill -CONT "$(stage_pid blobcache)"
+expect "the cache goes on, and has both pods" stage_wait 10 cache_connected 2
 took "the second pod runs the small image" hello small-two small one
 expect_eq "and asked the registry for no layer" "$gets" 0
 took "the second pod runs the larger image" big big-two
