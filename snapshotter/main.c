@@ -4,16 +4,18 @@
 #include "proto/rpc_grpc.h"
 #include "snapshotter/snap_control.h"
 #include "snapshotter/snap_fsck.h"
+#include "snapshotter/snap_watch.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
-#define POOL_THREADS 6    /* handlers that wait for the disk; they share its syncs */
-#define DRAIN_MS     4000 /* calls in flight may end */
-#define LAST_SECONDS 1    /* then core's own clean-up may take this long */
-#define EXIT_USAGE   2
+#define POOL_THREADS  6    /* handlers that wait for the disk; they share its syncs */
+#define DRAIN_MS      4000 /* calls in flight may end */
+#define LOST_DRAIN_MS 200  /* the same where nothing of it is kept */
+#define LAST_SECONDS  1    /* then core's own clean-up may take this long */
+#define EXIT_USAGE    2
 
 #define CONTROL_SOCKET "system.sock" /* as nydus-snapshotter names it */
 
@@ -25,6 +27,8 @@ struct daemon {
 	struct snap_metrics *metrics;
 	struct snap_control *control;
 	struct rpc_grpc_server *server;
+	struct snap_watch *watch;
+	bool is_state_lost;
 	int control_fd; /* passed by the service manager; -1: none */
 };
 
@@ -149,6 +153,29 @@ static void on_signal(int signo, void *arg)
 	cf_loop_stop(d->loop);
 }
 
+/* Only a new start can make it good; whoever manages services sees to that. */
+static void on_lost(const char *root, const char *what, void *user)
+{
+	struct daemon *d = user;
+
+	cf_log_error("the state was taken away while in use: ending, to be started anew",
+	             CF_F_STR("root", root), CF_F_STR("what", what[0] ? what : "all"));
+	d->is_state_lost = true;
+	cf_loop_stop(d->loop);
+}
+
+static void watch_state(struct daemon *d)
+{
+	struct cf_err err;
+	int r = snap_watch_new(d->loop, on_lost, d, &d->watch, &err);
+
+	for (size_t i = 0; r == 0 && i < d->config.instance_count; i++)
+		r = snap_watch_add(d->watch, d->config.instances[i].root, &err);
+	if (r < 0)
+		cf_log_warn("nobody will notice when the state is taken away",
+		            CF_F_STR("why", err.msg));
+}
+
 static int serve(struct daemon *d, struct cf_err *err)
 {
 	struct rpc_grpc_server_opts opts = {
@@ -165,6 +192,7 @@ static int serve(struct daemon *d, struct cf_err *err)
 		return r;
 	d->term = cf_loop_signal(d->loop, SIGTERM, on_signal, d);
 	d->intr = cf_loop_signal(d->loop, SIGINT, on_signal, d);
+	watch_state(d);
 	opts.loop = d->loop;
 	r = rpc_grpc_server_new(&opts, &d->server, err);
 	if (r == 0)
@@ -215,11 +243,12 @@ static void on_alarm(int signo)
 static void shut_down(struct daemon *d)
 {
 	if (d->server)
-		rpc_grpc_server_stop(d->server, DRAIN_MS);
+		rpc_grpc_server_stop(d->server, d->is_state_lost ? LOST_DRAIN_MS : DRAIN_MS);
 	snap_metrics_flush_log(d->metrics);
 	/* Directories that are still being deleted are taken up again by the next start. */
 	signal(SIGALRM, on_alarm);
 	alarm(LAST_SECONDS);
+	snap_watch_free(d->watch);
 	snap_control_free(d->control);
 	snap_instances_close(&d->instances);
 	rpc_grpc_server_free(d->server);
@@ -281,5 +310,5 @@ int main(int argc, char **argv)
 		cf_sd_notify("STOPPING=1");
 	}
 	shut_down(&d);
-	return r < 0 ? 1 : 0;
+	return r < 0 || d.is_state_lost ? 1 : 0;
 }

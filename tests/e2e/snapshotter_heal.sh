@@ -53,6 +53,16 @@ expect "the old pod stops" cri_stop "$c1"
 expect "and is removed" cri_remove "$c1"
 expect "pod and all" pods_end "$pod1"
 
+# ---- wiped under a running snapshotter: it ends, for whoever manages services to start it anew
+rm -rf "$pods_dir/snap"/*
+expect "it notices that its state was taken away" stage_wait 10 stage_gone snapshotter
+expect "and says so" grep -q "the state was taken away" "$stage_dir/log/snapshotter.log"
+rm -f "$pods_dir/system.sock"
+pods_snapshotter_again
+read -r pod5 c5 <<<"$(pod_with fifth)"
+expect "the next pod starts" runs "$c5"
+cri_stop "$c5" && cri_remove "$c5" && pods_end "$pod5"
+
 # ---- reboot: both are gone, so is /run, and the state directory was lost with its disk
 expect "the second stops too" cri_stop "$c2"
 cri_remove "$c2" && pods_end "$pod2"

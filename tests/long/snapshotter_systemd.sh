@@ -11,7 +11,7 @@ e2e_need containerd ctr docker-registry skopeo umoci curl protoc busybox ip jq m
 [ -e /lib/systemd/system/containerd.service ] || e2e_skip "containerd has no unit here"
 cgroup2=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
 [ -n "$cgroup2" ] || e2e_skip "no cgroup v2 hierarchy is mounted"
-for p in coffer-snapshotter nydus-overlayfs-coffer; do [ -x "$COFFER_BIN/$p" ] || e2e_skip "$p is not built"; done
+for p in coffer-snapshotter coffer-layer-helper nydus-overlayfs-coffer; do [ -x "$COFFER_BIN/$p" ] || e2e_skip "$p is not built"; done
 peers=$e2e_top/build/peers/nydus
 debs_unpack trixie "$peers" nydus-snapshotter || e2e_skip "nydus-snapshotter cannot be had from apt's sources"
 nydus=$peers/root/usr/bin
@@ -116,7 +116,7 @@ stage_wait 30 node_is_up || { on_node systemctl --failed --no-pager >&2; e2e_ski
 expect_eq "PID 1 of the node is systemd" "$(on_node cat /proc/1/comm)" systemd
 
 on_node install -m 0755 "$nydus/containerd-nydus-grpc" "$nydus/nydus-overlayfs" /usr/local/bin/
-on_node install -m 0755 "$COFFER_BIN/coffer-snapshotter" "$COFFER_BIN/nydus-overlayfs-coffer" /usr/bin/
+on_node install -m 0755 "$COFFER_BIN/coffer-snapshotter" "$COFFER_BIN/coffer-layer-helper" "$COFFER_BIN/nydus-overlayfs-coffer" /usr/bin/
 put /etc/nydus/config.toml <<C
 version = 1
 root = "/var/lib/containerd/io.containerd.snapshotter.v1.nydus"
@@ -220,12 +220,18 @@ while_ended() { # END COMMAND...
 	wait $asker
 	grep -E "^status|error" "$e2e_dir/failed" || true
 }
-health() { curl -s --max-time 10 -o /dev/null --unix-socket "/proc/$node_pid/root/run/coffer/system.sock" http://x/v1/health; }
+health() { curl -sS --max-time 10 -o /dev/null --unix-socket "/proc/$node_pid/root/run/coffer/system.sock" http://x/v1/health; }
 restart() { on_node systemctl restart coffer-snapshotter; }
 kill_it() { on_node systemctl kill -s KILL coffer-snapshotter; }
 expect_eq "restarts: every call of containerd's is answered" "$(while_ended restart answers ours)" ""
-expect_eq "kills: nobody finds a closed door" "$(while_ended kill_it health | grep 'status 7$' || true)" ""
+expect_eq "kills: nobody finds a closed door" "$(while_ended kill_it health | grep -B2 'status 7$' || true)" ""
 expect "and containerd still uses it" stage_wait 10 answers ours
+
+# ---- the state is wiped under the running daemon
+on_node sh -c 'rm -rf /var/lib/coffer/snapshotter/*'
+anew() { on_node ctr -n k8s.io snapshots --snapshotter ours prepare "anew$RANDOM"; }
+expect "systemd starts it anew, and containers can be made" stage_wait 10 anew
+for n in $(answers ours | awk '/anew/ { print $1 }'); do on_node ctr -n k8s.io snapshots --snapshotter ours rm "$n"; done
 
 # ---- erofs mode under its unit
 expect "page: erofs mode" runs "With socket activation" 2
