@@ -37,6 +37,7 @@ enum cf_code {
 	CF_UNAVAILABLE = 14,
 	CF_DATA_LOSS = 15,
 	CF_UNAUTHENTICATED = 16,
+	CF_CODE_MAX = CF_UNAUTHENTICATED,
 };
 
 struct cf_err {

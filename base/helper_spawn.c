@@ -4,29 +4,8 @@
 #include "base/helper.h"
 #include "base/proc.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <unistd.h>
-
 #define MEMORY_DEFAULT (512ull << 20)
 #define CPU_DEFAULT    600ull
-
-/*
- * @program beside the running one, wherever that was installed; never looked up on PATH. The caller
- * frees.
- */
-static int find_beside(const char *program, char **ret, struct cf_err *err)
-{
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self));
-
-	if (n < 0 || n == sizeof(self))
-		return cf_fail_errno(err, n < 0 ? errno : ENAMETOOLONG, "/proc/self/exe");
-	while (n > 0 && self[n - 1] != '/')
-		n--;
-	*ret = cf_asprintf("%.*s%s", (int)n, self, program);
-	return 0;
-}
 
 int cf_helper_spawn(const char *program, const char *name, const char *const *args, const int *fds,
                     size_t fd_count, const struct cf_helper_limits *limits, pid_t *ret,
@@ -40,7 +19,7 @@ int cf_helper_spawn(const char *program, const char *name, const char *const *ar
 	int r = 0;
 
 	if (program && !cf_helper_is_own())
-		r = find_beside(program, &path, err);
+		r = cf_proc_beside(program, &path, err);
 	if (r < 0)
 		return r;
 	cf_strv_add_take(&argv, path ? path : cf_strdup("/proc/self/exe"));

@@ -5,6 +5,7 @@
 #include "base/loop.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -156,6 +157,19 @@ int cf_proc_spawn(const struct cf_proc_opts *opts, pid_t *ret, struct cf_err *er
 	plan.std[1] = opts->stdout_fd >= 0 ? opts->stdout_fd : null_fd;
 	plan.std[2] = opts->stderr_fd >= 0 ? opts->stderr_fd : 2;
 	return fork_and_report(&plan, ret, err);
+}
+
+int cf_proc_beside(const char *program, char **ret, struct cf_err *err)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self));
+
+	if (n < 0 || n == sizeof(self))
+		return cf_fail_errno(err, n < 0 ? errno : ENAMETOOLONG, "/proc/self/exe");
+	while (n > 0 && self[n - 1] != '/')
+		n--;
+	*ret = cf_asprintf("%.*s%s", (int)n, self, program);
+	return 0;
 }
 
 int cf_proc_wait(pid_t pid, int *ret_status, struct cf_err *err)

@@ -24,6 +24,9 @@ struct cf_proc_opts {
 /* Return: 0 and the pid; the caller reaps it (cf_loop_child, cf_proc_wait). */
 cf_must_use int cf_proc_spawn(const struct cf_proc_opts *opts, pid_t *ret, struct cf_err *err);
 
+/* The path of @program beside the running one, wherever that was installed; the caller frees. */
+cf_must_use int cf_proc_beside(const char *program, char **ret, struct cf_err *err);
+
 /* Waits; positive outcome never. *ret_status as waitpid gives it. */
 cf_must_use int cf_proc_wait(pid_t pid, int *ret_status, struct cf_err *err);
 

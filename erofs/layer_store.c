@@ -5,13 +5,10 @@
 #include "base/fd.h"
 #include "base/str.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define DRAFT_PREFIX ".building-"
 
 char *layer_store_name(struct cf_view diff_id)
 {
@@ -50,20 +47,6 @@ int layer_store_find(const char *dir, struct cf_view diff_id, int *ret_fd, struc
 	return 0;
 }
 
-int layer_store_tidy(const char *dir, struct cf_err *err)
-{
-	DIR *d = opendir(dir);
-	int r = 0;
-
-	if (!d)
-		return cf_fail_errno(err, errno, "%s", dir);
-	for (struct dirent *e; r == 0 && (e = readdir(d));)
-		if (cf_starts_with(e->d_name, DRAFT_PREFIX) && unlinkat(dirfd(d), e->d_name, 0) < 0)
-			r = cf_fail_errno(err, errno, "%s/%s", dir, e->d_name);
-	closedir(d);
-	return r;
-}
-
 int layer_draft_open(const char *dir, struct layer_draft *ret, struct cf_err *err)
 {
 	uint8_t random[8];
@@ -72,7 +55,7 @@ int layer_draft_open(const char *dir, struct layer_draft *ret, struct cf_err *er
 
 	cf_random(random, sizeof(random));
 	cf_hex_encode(cf_view(random, sizeof(random)), hex);
-	d.path = cf_asprintf("%s/" DRAFT_PREFIX "%s", dir, hex);
+	d.path = cf_asprintf("%s/" LAYER_DRAFT_PREFIX "%s", dir, hex);
 	d.fd = open(d.path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (d.fd < 0) {
 		int r = cf_fail_errno(err, errno, "%s", d.path);

@@ -7,7 +7,8 @@
  */
 #include "base/bytes.h"
 
-#define LAYER_E_MISSING 1 /* outcome: the store does not have it */
+#define LAYER_DRAFT_PREFIX ".building-" /* names of files that are being built */
+#define LAYER_E_MISSING    1            /* outcome: the store does not have it */
 
 /* "sha256:…" → "sha256-….erofs"; NULL when @diff_id is no digest of a kind we know. Caller frees. */
 char *layer_store_name(struct cf_view diff_id);

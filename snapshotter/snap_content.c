@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "snapshotter/snap_content.h"
 
-#include "base/crypto.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "proto/containerd_content.pb-c.h"
 #include "proto/oci_manifest.h"
 #include "proto/rpc_grpc.h"
+#include "snapshotter/snap_worker.h"
 
 #define C(x)     Containerd__Services__Content__V1__##x
 #define INIT(x)  containerd__services__content__v1__##x##__init
@@ -128,31 +129,39 @@ static int read_config(const struct asker *a, const char *digest, struct oci_con
 	return r < 0 ? r : oci_config_parse(cf_buf_view(&json), ret, err);
 }
 
-bool snap_content_is_chain(const char *parent, const char *diff_id, const char *chain)
+char *snap_content_on_top(const char *parent, const char *chain, const struct cf_strv *diff_ids)
 {
-	cf_cleanup(cf_freep) char *both = cf_asprintf("%s %s", parent, diff_id);
-	uint8_t digest[32];
-	char hex[65];
+	cf_cleanup(cf_strv_fini) struct cf_strv args = { 0 };
+	cf_cleanup(cf_buf_fini) struct cf_buf out = { .max = SNAP_WORKER_ANSWER_MAX };
+	struct cf_err err;
 
-	cf_sha256(cf_view_str(both), digest);
-	cf_hex_encode(cf_view(digest, sizeof(digest)), hex);
-	return cf_streq(cf_after(chain, "sha256:"), hex);
+	cf_strv_add(&args, "diff-id");
+	cf_strv_add(&args, parent);
+	cf_strv_add(&args, chain);
+	for (size_t i = 0; i < diff_ids->count; i++)
+		cf_strv_add(&args, diff_ids->items[i]);
+	int r = snap_worker_run((const char *const *)args.items, NULL, NULL, &out, &err);
+
+	if (r < 0 && r != -CF_NOT_FOUND)
+		cf_log_warn("a layer cannot be looked up", CF_F_STR("why", err.msg));
+	return r < 0 ? NULL : cf_view_dup(cf_buf_view(&out));
 }
 
 /* @parent NULL: the lowest layer, whose diffID is the chain itself. */
 static bool find_diff_id(const struct oci_config *c, const struct snap_content_layer *in,
                          char **ret)
 {
-	for (size_t i = 0; i < (in->parent ? c->diff_id_count : CF_MIN(c->diff_id_count, 1)); i++) {
-		const char *id = c->diff_ids[i].text;
+	cf_cleanup(cf_strv_fini) struct cf_strv ids = { 0 };
 
-		if (in->parent ? !snap_content_is_chain(in->parent, id, in->chain)
-		               : !cf_streq(id, in->chain))
-			continue;
-		*ret = cf_strdup(id);
-		return true;
-	}
-	return false;
+	if (!in->parent)
+		*ret = c->diff_id_count && cf_streq(c->diff_ids[0].text, in->chain)
+		               ? cf_strdup(in->chain)
+		               : NULL;
+	for (size_t i = 0; in->parent && i < c->diff_id_count; i++)
+		cf_strv_add(&ids, c->diff_ids[i].text);
+	if (ids.count)
+		*ret = snap_content_on_top(in->parent, in->chain, &ids);
+	return *ret;
 }
 
 static int search(const struct asker *a, const struct snap_content_layer *in, char **ret_diff_id,

@@ -5,7 +5,7 @@
  * own socket, for the differ (snap_differ.h). Manifests and configurations in there came from a
  * registry: what they say is believed only where a digest proves it.
  */
-#include "base/bytes.h"
+#include "base/str.h"
 
 #define SNAP_CONTENT_CONFIG_MAX (4u << 20) /* bytes of an image's configuration */
 #define SNAP_CONTENT_IMAGES_MAX 64u        /* images with this layer that are looked at */
@@ -42,5 +42,8 @@ cf_must_use int snap_content_read(const char *socket, const char *ns, const char
 cf_must_use int snap_content_label(const char *socket, const char *ns, const char *digest,
                                    const char *key, const char *value, struct cf_err *err);
 
-/* Whether @diff_id on top of @parent is @chain. Source: OCI image-spec config.md, "Layer ChainID". */
-bool snap_content_is_chain(const char *parent, const char *diff_id, const char *chain);
+/*
+ * Which of @diff_ids on top of @parent is @chain; the caller frees. NULL: none of them.
+ * Source: OCI image-spec config.md, "Layer ChainID".
+ */
+char *snap_content_on_top(const char *parent, const char *chain, const struct cf_strv *diff_ids);

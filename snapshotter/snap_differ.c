@@ -95,12 +95,16 @@ static int prove(const struct snap_service *s, const struct snap_record *rec, co
 {
 	const char *label = snap_record_label(rec, SNAP_LABEL_DIFF_ID);
 	const struct snap_content_layer in = { blob, l->parent, l->chain };
+	cf_cleanup(cf_strv_fini) struct cf_strv labels = { 0 };
+
+	if (label)
+		cf_strv_add(&labels, label);
 
 	/* The lowest layer's chainID is its diffID. */
 	if (!l->parent)
 		l->diff_id = cf_strdup(l->chain);
-	else if (label && snap_content_is_chain(l->parent, label, l->chain))
-		l->diff_id = cf_strdup(label);
+	else if (label)
+		l->diff_id = snap_content_on_top(l->parent, l->chain, &labels);
 	if (l->diff_id)
 		return 0;
 	if (!s->containerd || !ns)

@@ -5,11 +5,9 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/work.h"
-#include "erofs/layer_pipeline.h"
 #include "erofs/layer_store.h"
-#include "erofs/merge.h"
 #include "erofs/mount.h"
-#include "snapshotter/snap_tar_dir.h"
+#include "snapshotter/snap_worker.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -66,46 +64,9 @@ static char *file_of(const struct snap_erofs *e, int64_t id, const char *name)
 
 /* ---- from a directory to an image ---- */
 
-static int feed(void *user, struct cf_view v, struct cf_err *err)
+static const char *durability(const struct snap_erofs *e)
 {
-	return layer_pipeline_feed(user, v, err);
-}
-
-/* The image must say all that the directory said. */
-static int check_nothing_lost(const struct layer_result *res, struct cf_err *err)
-{
-	if (res->claimed.dropped_xattrs)
-		return cf_fail(err, CF_RESOURCE_EXHAUSTED,
-		               "%llu attributes are larger than an image can hold",
-		               (unsigned long long)res->claimed.dropped_xattrs);
-	return 0;
-}
-
-static int convert(struct snap_erofs *e, const char *dir, const struct snap_tar_dir_opts *in,
-                   struct cf_err *err)
-{
-	cf_cleanup(layer_pipeline_freep) struct layer_pipeline *p = NULL;
-	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/fs", dir);
-	cf_cleanup(cf_closep) int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	struct layer_pipeline_opts opts = { .store_dir = dir,
-		                            .build = { .is_upper = true, .for_merge = true },
-		                            .not_durable = e->opts.is_relaxed };
-	struct snap_tar_dir_opts tar = *in;
-	struct layer_result res;
-
-	if (fd < 0)
-		return cf_fail_errno(err, errno, "%s", path);
-	int r = layer_pipeline_new(&opts, &p, err);
-
-	tar.sink = feed;
-	tar.user = p;
-	if (r == 0)
-		r = snap_tar_dir(fd, &tar, NULL, err);
-	if (r == 0)
-		r = layer_pipeline_finish(p, &res, err);
-	if (r == 0)
-		r = check_nothing_lost(&res, err);
-	return r < 0 ? r : layer_pipeline_publish(p, SNAP_EROFS_LAYER, err);
+	return e->opts.is_relaxed ? "relaxed" : "durable";
 }
 
 /* The snapshot's own directory is as durable as what is in it. */
@@ -121,12 +82,10 @@ int snap_erofs_build(struct snap_erofs *e, int64_t id, bool is_base, bool (*stop
 {
 	cf_cleanup(cf_freep) char *dir = dir_of(e, id);
 	cf_cleanup(cf_freep) char *image = file_of(e, id, SNAP_EROFS_LAYER);
-	struct snap_tar_dir_opts in = { .is_base = is_base, .stop = stop, .stop_user = user };
+	const char *args[] = { "image", dir, is_base ? "base" : "upper", durability(e), NULL };
 	struct stat st;
-	int r = layer_store_tidy(dir, err);
+	int r = snap_worker_run(args, stop, user, NULL, err);
 
-	if (r == 0)
-		r = convert(e, dir, &in, err);
 	if (r == 0)
 		r = sync_parent(e, err);
 	if (r < 0)
@@ -207,19 +166,19 @@ static int collect(struct snap_erofs *e, const struct snap_record *top, struct l
 static int merge(struct snap_erofs *e, int64_t id, const struct layers *l, const char *meta,
                  struct cf_err *err)
 {
-	cf_cleanup(cf_freep) struct layer_merge_file *files = cf_zalloc_n(l->count, sizeof(*files));
+	cf_cleanup(cf_strv_fini) struct cf_strv args = { 0 };
 	cf_cleanup(cf_freep) char *dir = dir_of(e, id);
 
 	if (access(meta, F_OK) == 0)
 		return 0;
-	for (size_t i = 0; i < l->count; i++)
-		files[i] = (struct layer_merge_file){ l->paths[i], cf_view_str(l->ids[i]) };
-	int r = layer_store_tidy(dir, err);
-
-	/* It can be made anew at any time, but a torn one must not be found under its name. */
-	return r < 0 ? r
-	             : layer_merge_files(files, l->count, dir, SNAP_EROFS_META, !e->opts.is_relaxed,
-	                                 err);
+	cf_strv_add(&args, "merge");
+	cf_strv_add(&args, dir);
+	cf_strv_add(&args, durability(e));
+	for (size_t i = 0; i < l->count; i++) {
+		cf_strv_add(&args, l->paths[i]);
+		cf_strv_add(&args, l->ids[i]);
+	}
+	return snap_worker_run((const char *const *)args.items, NULL, NULL, NULL, err);
 }
 
 static bool is_mounted(const char *path)
