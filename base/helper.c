@@ -22,8 +22,6 @@
 
 #define EXIT_NO_SANDBOX 126
 
-static bool is_own_helper; /* set once, first thing in main() */
-
 /*
  * Everything a parser needs: bytes in and out of fds it was given, memory, its end. No open, no
  * socket, no exec, no clone, no ioctl.
@@ -111,7 +109,7 @@ void cf_helper_main(int argc, char **argv, const struct cf_helper *helpers, size
 {
 	uint64_t memory_max, cpu_s_max;
 
-	is_own_helper = true;
+	cf_helper_set_own();
 	if (argc < 5 || !cf_streq(argv[1], CF_HELPER_FLAG))
 		return;
 	if (cf_parse_u64(cf_view_str(argv[3]), UINT64_MAX, &memory_max, NULL) < 0 ||
@@ -129,9 +127,4 @@ void cf_helper_main(int argc, char **argv, const struct cf_helper *helpers, size
 	}
 	fprintf(stderr, "no helper '%s' in this program\n", argv[2]);
 	_exit(EXIT_NO_SANDBOX);
-}
-
-bool cf_helper_is_own(void)
-{
-	return is_own_helper;
 }

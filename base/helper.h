@@ -6,8 +6,8 @@
 /* Parent and helper are of one build: another version's helper does not answer. */
 #define CF_HELPER_FLAG "--coffer-helper=" COFFER_VERSION
 
-/* Whether cf_helper_main() was called here: then this binary is its own helper. */
-bool cf_helper_is_own(void);
+/* cf_helper_main() was called here: this binary is its own helper. */
+void cf_helper_set_own(void);
 
 /* Sanitizers read /proc/self/maps, look at their signals and end threads before they report. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -7,6 +7,13 @@
 #define MEMORY_DEFAULT (512ull << 20)
 #define CPU_DEFAULT    600ull
 
+static bool is_own_helper; /* set once, first thing in main() */
+
+void cf_helper_set_own(void)
+{
+	is_own_helper = true;
+}
+
 int cf_helper_spawn(const char *program, const char *name, const char *const *args, const int *fds,
                     size_t fd_count, const struct cf_helper_limits *limits, pid_t *ret,
                     struct cf_err *err)
@@ -18,7 +25,7 @@ int cf_helper_spawn(const char *program, const char *name, const char *const *ar
 	char *path = NULL;
 	int r = 0;
 
-	if (program && !cf_helper_is_own())
+	if (program && !is_own_helper)
 		r = cf_proc_beside(program, &path, err);
 	if (r < 0)
 		return r;

@@ -48,6 +48,13 @@ struct layer_users *layer_users_free(struct layer_users *u)
 	return NULL;
 }
 
+void layer_users_found_fini(struct layer_users_found *f)
+{
+	for (size_t i = 0; i < LAYER_USERS_FILES; i++)
+		cf_buf_fini(&f->text[i]);
+	*f = (struct layer_users_found){ 0 };
+}
+
 static int wait_for(int fd, short events, struct cf_err *err)
 {
 	struct pollfd p = { .fd = fd, .events = events };

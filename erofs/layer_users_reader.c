@@ -25,13 +25,6 @@ struct layer_users_reader {
 	bool is_complete; /* both were met */
 };
 
-void layer_users_found_fini(struct layer_users_found *f)
-{
-	for (size_t i = 0; i < LAYER_USERS_FILES; i++)
-		cf_buf_fini(&f->text[i]);
-	*f = (struct layer_users_found){ 0 };
-}
-
 /* ---- members of the archive ---- */
 
 static void hide(struct layer_users_reader *r, size_t i)
