@@ -298,6 +298,7 @@ static inline int list(struct world *w, const char *filter, struct walk *ret, st
 	return rpc_grpc_call_stream(w->c, &grpc, walk_page, ret, err);
 }
 
+/* 0 too where nothing is. */
 static inline size_t files_below(const char *path)
 {
 	const char *const argv[] = { "find", path, "-mindepth", "1", "-printf", ".", NULL };
@@ -307,6 +308,8 @@ static inline size_t files_below(const char *path)
 	struct cf_buf dots = { 0 };
 	struct cf_err err;
 
+	if (access(path, F_OK) < 0)
+		return 0;
 	EXPECT_OK(cf_proc_run(&opts, 1u << 20, 30000, &dots, &err), &err);
 	size_t n = dots.size;
 
