@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fd.h"
+#include "base/proc.h"
 #include "base/sd.h"
 #include "proto/rpc_grpc.h"
 #include "snapshotter/snap_control.h"
 #include "snapshotter/snap_fsck.h"
 #include "snapshotter/snap_watch.h"
+#include "snapshotter/snap_worker.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -219,8 +221,13 @@ static bool is_program(const char *name)
 /* containerd mounts each container's root once to look up its user: it runs mount.fuse for that. */
 static void warn_missing(const struct snap_config *c)
 {
+	cf_cleanup(cf_freep) char *content = NULL;
 	bool pulls = false;
+	struct cf_err err;
 
+	if (cf_proc_beside(SNAP_WORKER_PROGRAM, &content, &err) == 0 && access(content, X_OK) < 0)
+		cf_log_warn("the differ and images need a program that is not here",
+		            CF_F_STR("program", content));
 	for (size_t i = 0; i < c->instance_count; i++)
 		pulls = pulls || c->instances[i].mode == SNAP_MODE_GUEST_PULL;
 	if (!pulls)

@@ -116,7 +116,7 @@ stage_wait 30 node_is_up || { on_node systemctl --failed --no-pager >&2; e2e_ski
 expect_eq "PID 1 of the node is systemd" "$(on_node cat /proc/1/comm)" systemd
 
 on_node install -m 0755 "$nydus/containerd-nydus-grpc" "$nydus/nydus-overlayfs" /usr/local/bin/
-on_node install -m 0755 "$COFFER_BIN/coffer-snapshotter" "$COFFER_BIN/coffer-layer-helper" "$COFFER_BIN/nydus-overlayfs-coffer" /usr/bin/
+on_node install -m 0755 "$COFFER_BIN"/coffer-snapshotter{,-content} "$COFFER_BIN/coffer-layer-helper" "$COFFER_BIN/nydus-overlayfs-coffer" /usr/bin/
 put /etc/nydus/config.toml <<C
 version = 1
 root = "/var/lib/containerd/io.containerd.snapshotter.v1.nydus"
