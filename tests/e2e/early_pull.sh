@@ -5,6 +5,7 @@
 # COFFER_EARLY_DRIVER=qemu: VMs of the guest image instead.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/lib_pods.sh"
+e2e_need tc
 : "${COFFER_EARLY_MIB:=48}"
 eval "$(declare -f pods_shim_config | sed '1s/pods_shim_config/plain_shim_config/')"
 eval "$(declare -f pods_images | sed '1s/pods_images/plain_images/')"
@@ -27,12 +28,12 @@ large() { # NAME: an image with bytes that do not compress
 pods_images() {
 	local i
 	plain_images
-	for i in ahead hinted late other; do large $i; done
+	for i in ahead hinted late slow other; do large $i; done
 }
 pods_default_policy() {
 	local i
 	printf 'version = 1\n'
-	for i in ahead hinted late; do printf '[[container]]\nimage = "%s/%s:1"\nargs = ["sh", "-c", "cat /hello; exec sleep 1000"]\n' "$pods_registry" "$i"; done
+	for i in ahead hinted late slow; do printf '[[container]]\nimage = "%s/%s:1"\nargs = ["sh", "-c", "cat /hello; exec sleep 1000"]\n' "$pods_registry" "$i"; done
 }
 more=
 if [ "${COFFER_EARLY_DRIVER:-none}" = qemu ]; then
@@ -95,10 +96,13 @@ expect_eq "nothing is fetched early" "$(layer_gets late)" 0
 expect "the container runs all the same" start "$pod" late
 echo "from CreateContainer to the first line of output, $COFFER_EARLY_MIB MiB in a layer: $ms ms without the word, $joined_ms ms when the fetching had just begun, $ahead_ms ms when it was done: ratio $(awk "BEGIN { printf \"%.2f\", $ahead_ms / $ms }"); load $(cut -d' ' -f1 /proc/loadavg)"
 
-# The guest's progress reaches the snapshotter.
-expect "the pull is reported as done" stage_wait 10 has_reported late
-size=$(jq -r '.manifests[0].digest[7:]' "$pods_dir/late/index.json" | while read -r m; do jq '[.layers[].size] | add' "$pods_dir/late/blobs/sha256/$m"; done)
-expect_eq "with its layers and bytes" "$(pull_of late '"\(.layers_done)/\(.layers_total) \(.bytes_done)/\(.bytes_total)"')" "1/1 $size/$size"
+# The guest's progress reaches the snapshotter, which looks four times a second: behind a slow link.
+stage_in tc qdisc add dev "$(stage_in ip -o addr show to "$stage_ip" | awk '{ print $2; exit }')" root tbf rate 200mbit burst 256k latency 50ms
+cri_pull "$pods_registry/slow:1" one >/dev/null
+expect "a container runs that had to wait" start "$pod" slow
+expect "the pull is reported as done" stage_wait 10 has_reported slow
+size=$(jq -r '.manifests[0].digest[7:]' "$pods_dir/slow/index.json" | while read -r m; do jq '[.layers[].size] | add' "$pods_dir/slow/blobs/sha256/$m"; done)
+expect_eq "with its layers and bytes" "$(pull_of slow '"\(.layers_done)/\(.layers_total) \(.bytes_done)/\(.bytes_total)"')" "1/1 $size/$size"
 pods_end "$pod"
 expect "its socket went with the pod" stage_wait 10 silent
 expect "nothing is left" pods_nothing_left
