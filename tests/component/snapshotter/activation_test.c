@@ -20,8 +20,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define RESTARTS 5
-#define FIRST_FD 3
+#define RESTARTS        5
+#define FIRST_FD        3
+#define SYSTEMD_BACKLOG 4096 /* systemd.socket(5), Backlog= */
 
 struct world {
 	char *dir, *root, *sock, *control, *notify;
@@ -142,6 +143,8 @@ CF_TEST(activation_refuses_no_connection_over_restarts)
 	w.listen_fd = cf_listen_unix(w.sock, &err);
 	w.control_fd = cf_listen_unix(w.control, &err);
 	EXPECT(w.listen_fd >= 0 && w.control_fd >= 0);
+	/* As long a queue as systemd's: gRPC takes a full one for a connection and fails at once. */
+	EXPECT(listen(w.listen_fd, SYSTEMD_BACKLOG) == 0);
 
 	start(&w); /* before this process has threads and clients of its own */
 	wait_ready(&w);
