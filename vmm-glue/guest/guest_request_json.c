@@ -157,6 +157,7 @@ static void write_message(struct cf_jw *w, const ProtobufCMessage *m)
 /* What a policy judges of a file is its place and kind, not megabytes of numbers. */
 static void write_copy(struct cf_jw *w, const Grpc__CopyFileRequest *req)
 {
+	struct cf_view target = cf_view(req->data.data, req->data.len);
 	mode_t kind = req->file_mode & S_IFMT;
 
 	cf_jw_obj(w);
@@ -167,8 +168,9 @@ static void write_copy(struct cf_jw *w, const Grpc__CopyFileRequest *req)
 	           : S_ISLNK(kind) ? "Symlink"
 	                           : "Unknown");
 	cf_jw_key(w, "symlink_target");
-	if (S_ISLNK(kind))
-		cf_jw_view(w, cf_view(req->data.data, req->data.len));
+	/* With a NUL it is no link's; the rules refuse it too. */
+	if (S_ISLNK(kind) && !cf_view_has_nul(target))
+		cf_jw_view(w, target);
 	else
 		cf_jw_null(w);
 	cf_jw_kint(w, "file_size", req->file_size);
