@@ -168,13 +168,13 @@ static bool labels_are_sound(struct cf_view v)
 	return v.size <= SNAP_LABELS_BYTES_MAX && nuls % 2 == 0;
 }
 
-/* A row with its sum is as it was written; an old one has none. */
+/* A sum finds damage, not what somebody wrote with care: shapes are looked at in any case. */
 static bool is_sound(const struct snap_record *head, struct cf_view name, struct cf_view labels)
 {
-	if (head->sum)
-		return head->sum == sum_fields(head, name, labels);
 	return name.size > 0 && name.size <= SNAP_KEY_MAX + 32 && cf_view_find(name, 0) < 0 &&
-	       head->kind >= SNAP_VIEW && head->kind <= SNAP_COMMITTED && labels_are_sound(labels);
+	       head->kind >= SNAP_VIEW && head->kind <= SNAP_COMMITTED &&
+	       labels_are_sound(labels) &&
+	       (head->sum == 0 || head->sum == sum_fields(head, name, labels));
 }
 
 static int add(struct snap_index *ix, const struct snap_record *head, struct cf_view name,
