@@ -245,3 +245,53 @@ CF_TEST(rows_of_the_version_before_are_taken_over)
 	EXPECT(snap_store_count(st) == 2);
 	snap_store_close(st);
 }
+
+/* ---- rows that somebody wrote with care ---- */
+
+struct forged {
+	const char *name;
+	struct cf_view labels;
+};
+
+/* The row's sum is right, and so are the totals. */
+static int forge(struct cf_db_tx *tx, void *user, struct cf_err *err)
+{
+	const struct forged *in = user;
+	struct snap_record rec = {
+		.id = 1, .kind = SNAP_COMMITTED, .name = in->name, .parent = ""
+	};
+	rec.sum = snap_rows_sum(&rec, in->labels);
+	struct snap_rows_total total = { .next = 2, .count = 1, .sum = rec.sum };
+	int r = snap_rows_insert(tx, &rec, in->labels, err);
+
+	return r < 0 ? r : snap_rows_put_total(tx, &total, err);
+}
+
+static int opened_with(struct forged row)
+{
+	static int next;
+	cf_cleanup(cf_freep) char *dir = cf_test_tmpdir(); /* one for the whole test */
+	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/forged-%d.sqlite", dir, next++);
+	cf_cleanup(snap_store_closep) struct snap_store *st = NULL;
+	struct cf_db_opts opts = { .path = path,
+		                   .migrations = snap_rows_migrations,
+		                   .migration_count = snap_rows_migration_count };
+	struct cf_db *db = NULL;
+	struct cf_err err;
+
+	EXPECT_OK(cf_db_open(&opts, &db, &err), &err);
+	EXPECT_OK(cf_db_write(db, forge, &row, &err), &err);
+	cf_db_close(db);
+	return snap_store_open(path, false, &st, &err);
+}
+
+CF_TEST(rows_of_a_wrong_shape_are_refused_whatever_their_sum_says)
+{
+#define LABELS(text) cf_view((const uint8_t *)(text), sizeof(text) - 1)
+	EXPECT_INT(opened_with((struct forged){ "n", LABELS("k\0v\0") }), 0);
+	EXPECT_INT(opened_with((struct forged){ "n", LABELS("k\0v") }), -CF_DATA_LOSS);
+	EXPECT_INT(opened_with((struct forged){ "n", LABELS("k\0") }), -CF_DATA_LOSS);
+	EXPECT_INT(opened_with((struct forged){ "n", LABELS("k") }), -CF_DATA_LOSS);
+	EXPECT_INT(opened_with((struct forged){ "", LABELS("") }), -CF_DATA_LOSS);
+#undef LABELS
+}
