@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/str.h"
 #include "proto/rpc_grpc.h"
-#include "proto/rpc_grpc_core.h"
+#include "proto/rpc_core.h"
 
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
@@ -16,34 +16,6 @@ struct rpc_grpc_client {
 	grpc_channel *channel;
 };
 
-grpc_byte_buffer *rpc_grpc_pack(const ProtobufCMessage *msg)
-{
-	size_t size = protobuf_c_message_get_packed_size(msg);
-	grpc_slice s = grpc_slice_malloc(size);
-
-	protobuf_c_message_pack(msg, GRPC_SLICE_START_PTR(s));
-	grpc_byte_buffer *b = grpc_raw_byte_buffer_create(&s, 1);
-
-	grpc_slice_unref(s);
-	return b;
-}
-
-int rpc_grpc_unpack(const ProtobufCMessageDescriptor *type, grpc_byte_buffer *in,
-                    ProtobufCMessage **ret, struct cf_err *err)
-{
-	grpc_byte_buffer_reader rd;
-
-	if (!grpc_byte_buffer_reader_init(&rd, in))
-		return cf_fail(err, CF_INVALID_ARGUMENT, "grpc: undecodable message");
-	grpc_slice s = grpc_byte_buffer_reader_readall(&rd);
-
-	grpc_byte_buffer_reader_destroy(&rd);
-	int r = rpc_unpack(type, GRPC_SLICE_START_PTR(s), GRPC_SLICE_LENGTH(s), ret, err);
-
-	grpc_slice_unref(s);
-	return r;
-}
-
 static grpc_arg int_arg(const char *key, int value)
 {
 	/* Core takes the key without const and does not write to it. */
@@ -54,7 +26,7 @@ static grpc_arg int_arg(const char *key, int value)
 
 int rpc_grpc_client_new(const char *path, struct rpc_grpc_client **ret, struct cf_err *err)
 {
-	rpc_grpc_core_init();
+	rpc_core_init();
 	grpc_arg args[] = {
 		int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RPC_MESSAGE_MAX),
 		int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, RPC_MESSAGE_MAX),
@@ -146,13 +118,13 @@ static void one_fini(struct one *o)
 
 static bool run(struct one *o, const grpc_op *ops, size_t n)
 {
-	rpc_grpc_gives(o);
+	rpc_core_gives(o);
 	if (grpc_call_start_batch(o->call, ops, n, o, NULL) != GRPC_CALL_OK)
 		return false;
 	bool ok = grpc_completion_queue_pluck(o->cq, o, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL)
 	                  .success != 0;
 
-	rpc_grpc_takes(o);
+	rpc_core_takes(o);
 	return ok;
 }
 
@@ -203,7 +175,7 @@ int rpc_grpc_call(struct rpc_grpc_client *client, const struct rpc_grpc_req *req
 {
 	struct one o;
 	grpc_op ops[6] = { 0 };
-	grpc_byte_buffer *in = NULL, *out = rpc_grpc_pack(req->msg);
+	grpc_byte_buffer *in = NULL, *out = rpc_core_pack(req->msg);
 	ProtobufCMessage *msg = NULL;
 
 	one_init(&o, client, req);
@@ -217,7 +189,7 @@ int rpc_grpc_call(struct rpc_grpc_client *client, const struct rpc_grpc_req *req
 	if (r == 0 && !in)
 		r = cf_fail(err, CF_INTERNAL, "grpc: no answer message");
 	if (r == 0)
-		r = rpc_grpc_unpack(req->out, in, &msg, err);
+		r = rpc_core_unpack(req->out, in, &msg, err);
 	if (in)
 		grpc_byte_buffer_destroy(in);
 	grpc_byte_buffer_destroy(out);
@@ -240,7 +212,7 @@ static int next_item(struct one *o, const struct rpc_grpc_req *req,
 
 	if (!run(o, &op, 1) || !in)
 		return 0;
-	int r = rpc_grpc_unpack(req->out, in, &msg, err);
+	int r = rpc_core_unpack(req->out, in, &msg, err);
 
 	grpc_byte_buffer_destroy(in);
 	if (r < 0)
@@ -257,7 +229,7 @@ int rpc_grpc_call_stream(struct rpc_grpc_client *client, const struct rpc_grpc_r
 {
 	struct one o;
 	grpc_op ops[4] = { 0 };
-	grpc_byte_buffer *out = rpc_grpc_pack(req->msg);
+	grpc_byte_buffer *out = rpc_core_pack(req->msg);
 
 	one_init(&o, client, req);
 	size_t n = ops_begin(&o, out, ops);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What the two halves of the gRPC door share. Private to proto/rpc_grpc*.c. */
+/* What server and client over gRPC C core share. Private to proto/rpc_core*.c. */
 #include "proto/rpc.h"
 
 typedef struct grpc_byte_buffer grpc_byte_buffer; /* core's */
 
 /* grpc_init() with core's threads kept away from signals and its log lines in ours. */
-void rpc_grpc_core_init(void);
+void rpc_core_init(void);
 
-grpc_byte_buffer *rpc_grpc_pack(const ProtobufCMessage *msg);
-cf_must_use int rpc_grpc_unpack(const ProtobufCMessageDescriptor *type, grpc_byte_buffer *in,
+grpc_byte_buffer *rpc_core_pack(const ProtobufCMessage *msg);
+cf_must_use int rpc_core_unpack(const ProtobufCMessageDescriptor *type, grpc_byte_buffer *in,
                                 ProtobufCMessage **ret, struct cf_err *err);
 
 /*
@@ -18,20 +18,20 @@ cf_must_use int rpc_grpc_unpack(const ProtobufCMessageDescriptor *type, grpc_byt
  */
 #ifdef __SANITIZE_THREAD__
 #include <sanitizer/tsan_interface.h>
-static inline void rpc_grpc_gives(void *tag)
+static inline void rpc_core_gives(void *tag)
 {
 	__tsan_release(tag);
 }
-static inline void rpc_grpc_takes(void *tag)
+static inline void rpc_core_takes(void *tag)
 {
 	__tsan_acquire(tag);
 }
 #else
-static inline void rpc_grpc_gives(void *tag)
+static inline void rpc_core_gives(void *tag)
 {
 	(void)tag;
 }
-static inline void rpc_grpc_takes(void *tag)
+static inline void rpc_core_takes(void *tag)
 {
 	(void)tag;
 }

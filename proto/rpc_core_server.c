@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/work.h"
-#include "proto/rpc_grpc_core.h"
+#include "proto/rpc_core.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -221,13 +221,13 @@ static bool pluck_tag(struct gcall *c, struct tag *tag)
 	                                      NULL)
 	                  .success != 0;
 
-	rpc_grpc_takes(tag);
+	rpc_core_takes(tag);
 	return ok;
 }
 
 static bool start_batch(grpc_call *call, const grpc_op *ops, size_t n, struct tag *tag)
 {
-	rpc_grpc_gives(tag);
+	rpc_core_gives(tag);
 	return grpc_call_start_batch(call, ops, n, tag, NULL) == GRPC_CALL_OK;
 }
 
@@ -239,7 +239,7 @@ static int call_send(struct rpc_call *head, const ProtobufCMessage *msg, struct 
 
 	if (!c->pluck)
 		return cf_fail(err, CF_INTERNAL, "%s is no stream", head->method);
-	grpc_byte_buffer *out = rpc_grpc_pack(msg);
+	grpc_byte_buffer *out = rpc_core_pack(msg);
 
 	if (!c->has_sent)
 		ops[n++].op = GRPC_OP_SEND_INITIAL_METADATA;
@@ -290,7 +290,7 @@ static void call_finish(struct rpc_call *head, const ProtobufCMessage *msg, enum
 		text = "the answer is too large";
 	}
 	if (msg && code == CF_OK)
-		c->out = rpc_grpc_pack(msg);
+		c->out = rpc_core_pack(msg);
 	grpc_slice says = grpc_slice_from_copied_string(text ? text : "");
 	size_t n = answer_ops(c, ops, code, &says);
 	bool is_stream = c->pluck;
@@ -377,7 +377,7 @@ static int decode(struct gcall *c, struct cf_err *err)
 {
 	if (!c->in)
 		return cf_fail(err, CF_INVALID_ARGUMENT, "no request message");
-	return rpc_grpc_unpack(c->gm->m->in, c->in, &c->req, err);
+	return rpc_core_unpack(c->gm->m->in, c->in, &c->req, err);
 }
 
 static void on_call(struct gcall *c)
@@ -504,7 +504,7 @@ static void *queue_main(void *arg)
 
 		if (e.type == GRPC_QUEUE_SHUTDOWN)
 			return NULL;
-		rpc_grpc_takes(e.tag);
+		rpc_core_takes(e.tag);
 		on_event(e.tag, e.success != 0);
 	}
 }
@@ -611,26 +611,6 @@ static void register_methods(struct rpc_grpc_server *srv)
 	}
 }
 
-static void log_quiet(gpr_log_func_args *args)
-{
-	enum cf_log_level level =
-		args->severity == GPR_LOG_SEVERITY_ERROR ? CF_LOG_WARN : CF_LOG_DEBUG;
-
-	cf_log(level, "grpc core", CF_F_STR("says", args->message));
-}
-
-void rpc_grpc_core_init(void)
-{
-	sigset_t all, old;
-
-	/* Core's threads inherit the mask; signals are the program's business. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	gpr_set_log_function(log_quiet);
-	grpc_init();
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-}
-
 static int start_queue(struct rpc_grpc_server *srv, struct cf_err *err)
 {
 	sigset_t all, old;
@@ -660,7 +640,7 @@ int rpc_grpc_server_new(const struct rpc_grpc_server_opts *opts, struct rpc_grpc
 	srv->shutdown_tag = (struct tag){ TAG_SHUTDOWN, srv };
 	pthread_mutex_init(&srv->lock, NULL);
 	pthread_cond_init(&srv->shut, NULL);
-	rpc_grpc_core_init();
+	rpc_core_init();
 	make_core(srv);
 	register_methods(srv);
 	int r = cf_work_new(opts->threads, RPC_GRPC_QUEUE_MAX, &srv->work, err);
