@@ -22,7 +22,11 @@
  * Never fork() without exec in a process that made one of these: core's threads do not survive it.
  * grpc_init() and its end are done here.
  *
- * CLIENT. Blocking calls from any thread; for tests, benchmarks and command lines.
+ * CLIENT. Blocking calls from any thread. Over nghttp2 it has no thread of its own, and the calls of
+ * one client take turns; the wait counts against a call's deadline. Who wants two at once makes two
+ * clients; an @item that calls through its own client is refused (FAILED_PRECONDITION). A connection
+ * that was lost is made anew by the next call. Messages are read as they are used, so a slow @item
+ * holds the server back. Metadata keys are in lower case, none "grpc-…" or "…-bin".
  */
 #include "base/loop.h"
 #include "base/mem.h"
