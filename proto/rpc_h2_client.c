@@ -251,11 +251,16 @@ static int pump(struct rpc_grpc_client *c, struct rpc_h2_stream *st, struct sink
 	return rpc_h2_stream_outcome(st, err);
 }
 
-/* Leaves the connection fit for the next call, or none. */
-static void settle(struct rpc_grpc_client *c)
+/*
+ * Leaves the connection fit for the next call, or none. After a call that we broke off it is closed:
+ * nobody reads an idle connection, and what the server still had under way would hold it up there.
+ */
+static void settle(struct rpc_grpc_client *c, const struct rpc_h2_stream *st)
 {
+	bool is_clean = st->is_closed && !c->is_lost;
+
 	rpc_h2_session_end(c->session);
-	if (c->is_lost || send_out(c, NULL) < 0 || has_out(c) || c->is_mute ||
+	if (send_out(c, NULL) < 0 || has_out(c) || c->is_mute || !is_clean ||
 	    !rpc_h2_session_is_good(c->session))
 		disconnect(c);
 }
@@ -270,7 +275,7 @@ static int call_in_turn(struct rpc_grpc_client *c, const struct rpc_grpc_req *re
 	if (r < 0)
 		return r;
 	r = pump(c, st, k, err);
-	settle(c);
+	settle(c, st);
 	return r;
 }
 
