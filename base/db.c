@@ -12,6 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#define READER_CACHE_KIB 64
+#define WAL_PAGES        256 /* then they go to the database: a start has to read what is in the log */
+
 struct stmt_slot {
 	const char *sql; /* static text: compared by address first */
 	sqlite3_stmt *st;
@@ -260,8 +263,17 @@ static int run_script(sqlite3 *conn, const char *sql, struct cf_err *err)
 	return 0;
 }
 
+/* Counting every allocation would make the connections wait for one another. */
+static void configure(void)
+{
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 static int conn_open(const char *path, int flags, struct cf_db_tx *tx, struct cf_err *err)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, configure);
 	int rc = sqlite3_open_v2(path, &tx->conn, flags | SQLITE_OPEN_NOMUTEX, NULL);
 
 	if (rc != SQLITE_OK) {
@@ -275,7 +287,10 @@ static int conn_open(const char *path, int flags, struct cf_db_tx *tx, struct cf
 	sqlite3_busy_timeout(tx->conn, CF_DB_BUSY_MS);
 	sqlite3_db_config(tx->conn, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(tx->conn, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	return run_script(tx->conn, "PRAGMA cell_size_check=ON; PRAGMA foreign_keys=ON;", err);
+	return run_script(tx->conn,
+	                  "PRAGMA cell_size_check=ON; PRAGMA foreign_keys=ON;"
+	                  "PRAGMA wal_autocheckpoint=" CF_STR(WAL_PAGES),
+	                  err);
 }
 
 static int pragma_int(struct cf_db_tx *tx, const char *sql, int64_t *ret, struct cf_err *err)
@@ -655,10 +670,19 @@ static void reader_give(struct cf_db *db, struct cf_db_tx *tx)
 	pthread_mutex_unlock(&db->readers_lock);
 }
 
+/* Mostly whole tables are read, once: the kernel's cache is enough. */
+static int reader_open(struct cf_db *db, struct cf_db_tx *tx, struct cf_err *err)
+{
+	int r = conn_open(db->path, SQLITE_OPEN_READONLY, tx, err);
+
+	return r < 0 ? r
+	             : run_script(tx->conn, "PRAGMA cache_size=-" CF_STR(READER_CACHE_KIB), err);
+}
+
 int cf_db_read(struct cf_db *db, cf_db_fn fn, void *user, struct cf_err *err)
 {
 	struct cf_db_tx *tx = reader_take(db);
-	int r = tx->conn ? 0 : conn_open(db->path, SQLITE_OPEN_READONLY, tx, err);
+	int r = tx->conn ? 0 : reader_open(db, tx, err);
 
 	if (r == 0)
 		r = cf_db_exec(tx, err, "BEGIN");

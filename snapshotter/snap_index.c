@@ -6,10 +6,12 @@
 #include <assert.h>
 
 #define BUCKETS_MIN          256u
+#define BLOCK_ENTRIES        128u
 #define BUCKETS_EXPECTED_MAX (1u << 20) /* whatever the disk promises */
 
 struct entry {
 	struct snap_record *rec;
+	int64_t id;
 	uint64_t name_hash, ref_hash;
 	size_t children;                        /* records with this one as parent */
 	struct entry *by_name, *by_ref, *by_id; /* next in the bucket */
@@ -21,10 +23,18 @@ struct table {
 	struct entry **buckets;
 };
 
+/* Entries come in blocks, and are used again: there are many, all of one size. */
+struct block {
+	struct block *next;
+	struct entry entries[];
+};
+
 struct snap_index {
 	struct table names, refs, ids;
 	struct entry *files; /* whose record has SNAP_FILES */
-	size_t buckets;      /* a power of two, the same for all three */
+	struct entry *spare; /* not in use, linked by by_name */
+	struct block *blocks;
+	size_t buckets; /* a power of two, the same for all three */
 	size_t count;
 };
 
@@ -63,12 +73,40 @@ static uint64_t hash_id(int64_t id)
 	return (uint64_t)id * 11400714819323198485u >> 20;
 }
 
+static void add_block(struct snap_index *ix, size_t entries)
+{
+	struct block *b = cf_zalloc(sizeof(*b) + entries * sizeof(b->entries[0]));
+
+	b->next = ix->blocks;
+	ix->blocks = b;
+	for (size_t i = entries; i-- > 0;) {
+		b->entries[i].by_name = ix->spare;
+		ix->spare = &b->entries[i];
+	}
+}
+
+static struct entry *entry_take(struct snap_index *ix)
+{
+	if (!ix->spare)
+		add_block(ix, BLOCK_ENTRIES);
+	struct entry *e = ix->spare;
+
+	ix->spare = e->by_name;
+	return e;
+}
+
+static void entry_give(struct snap_index *ix, struct entry *e)
+{
+	*e = (struct entry){ .by_name = ix->spare };
+	ix->spare = e;
+}
+
 static void link_entry(struct snap_index *ix, struct entry *e)
 {
 	size_t mask = ix->buckets - 1;
 	struct entry **name = &ix->names.buckets[e->name_hash & mask];
 	struct entry **ref = &ix->refs.buckets[e->ref_hash & mask];
-	struct entry **id = &ix->ids.buckets[hash_id(e->rec->id) & mask];
+	struct entry **id = &ix->ids.buckets[hash_id(e->id) & mask];
 
 	e->by_name = *name;
 	*name = e;
@@ -130,6 +168,8 @@ void snap_index_expect(struct snap_index *ix, size_t count)
 		buckets *= 2;
 	if (buckets > ix->buckets)
 		resize(ix, buckets);
+	if (count > BLOCK_ENTRIES)
+		add_block(ix, CF_MIN(count, (size_t)BUCKETS_EXPECTED_MAX));
 }
 
 struct snap_index *snap_index_new(void)
@@ -145,11 +185,12 @@ struct snap_index *snap_index_free(struct snap_index *ix)
 	if (!ix)
 		return NULL;
 	for (size_t i = 0; i < ix->buckets; i++) {
-		for (struct entry *e = ix->names.buckets[i], *next; e; e = next) {
-			next = e->by_name;
+		for (struct entry *e = ix->names.buckets[i]; e; e = e->by_name)
 			snap_record_unref(e->rec);
-			free(e);
-		}
+	}
+	for (struct block *b = ix->blocks, *next; b; b = next) {
+		next = b->next;
+		free(b);
 	}
 	free(ix->names.buckets);
 	free(ix->refs.buckets);
@@ -162,7 +203,7 @@ static struct entry *find_id(const struct snap_index *ix, int64_t id)
 {
 	struct entry *e = ix->ids.buckets[hash_id(id) & (ix->buckets - 1)];
 
-	while (e && e->rec->id != id)
+	while (e && e->id != id)
 		e = e->by_id;
 	return e;
 }
@@ -176,22 +217,35 @@ static struct entry *find_name(const struct snap_index *ix, uint64_t h, const ch
 	return e;
 }
 
-bool snap_index_try_add(struct snap_index *ix, struct snap_record *rec)
+struct snap_index_item snap_index_item(struct snap_record *rec)
 {
-	uint64_t h = hash_name(rec->name);
-
-	if (find_name(ix, h, rec->name))
-		return false;
 	const char *ref =
 		rec->kind == SNAP_COMMITTED ? snap_record_label(rec, SNAP_LABEL_REF) : NULL;
+	struct snap_index_item item = { .rec = rec,
+		                        .name_hash = hash_name(rec->name),
+		                        .has_ref = ref != NULL };
+
+	if (ref) /* mostly its name */
+		item.ref_hash = cf_streq(ref, rec->name) ? item.name_hash : hash_name(ref);
+	return item;
+}
+
+bool snap_index_try_add(struct snap_index *ix, const struct snap_index_item *item)
+{
+	struct snap_record *rec = item->rec;
+
+	if (find_name(ix, item->name_hash, rec->name))
+		return false;
 	struct entry *parent = rec->parent_id ? find_id(ix, rec->parent_id) : NULL;
-	struct entry *e = cf_zalloc(sizeof(*e));
+	struct entry *e = entry_take(ix);
 
 	if (ix->count >= ix->buckets)
 		resize(ix, ix->buckets * 2);
-	*e = (struct entry){ .rec = rec, .name_hash = h, .has_ref = ref != NULL };
-	if (ref) /* mostly its name, and the same text then */
-		e->ref_hash = hash_ref(ref == rec->name ? h : hash_name(ref),
+	*e = (struct entry){
+		.rec = rec, .id = rec->id, .name_hash = item->name_hash, .has_ref = item->has_ref
+	};
+	if (item->has_ref)
+		e->ref_hash = hash_ref(item->ref_hash,
 		                       parent ? parent->name_hash : hash_name(rec->parent));
 	if (parent)
 		parent->children++;
@@ -203,7 +257,8 @@ bool snap_index_try_add(struct snap_index *ix, struct snap_record *rec)
 
 void snap_index_add(struct snap_index *ix, struct snap_record *rec_take)
 {
-	bool is_new = snap_index_try_add(ix, rec_take);
+	struct snap_index_item item = snap_index_item(rec_take);
+	bool is_new = snap_index_try_add(ix, &item);
 
 	assert(is_new);
 	(void)is_new;
@@ -235,7 +290,7 @@ struct snap_record *snap_index_take(struct snap_index *ix, int64_t id)
 
 	if (parent)
 		parent->children--;
-	free(e);
+	entry_give(ix, e);
 	ix->count--;
 	return rec;
 }

@@ -1,120 +1,112 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "snapshotter/snap_record.h"
-#include "base/str.h"
 
 #include <assert.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 
-/* The texts of @encoded (key NUL value NUL …) are even in number and all ended: ours, see below. */
-static size_t count_texts(struct cf_view encoded)
-{
-	size_t n = 0;
+/* ---- slabs ---- */
 
-	if (!encoded.size)
-		return 0;
-	for (const uint8_t *p = encoded.data, *end = p + encoded.size; p < end; n++)
-		p = (const uint8_t *)memchr(p, 0, (size_t)(end - p)) + 1;
-	return n;
-}
+#define SLAB_BYTES  (128u << 10)
+#define SLAB_RECORD (SLAB_BYTES / 8) /* larger ones have memory of their own */
 
-/* Texts that nearly every record has: one for all of them. */
-#define SHARED(text)                                                                               \
-	{                                                                                          \
-		text, sizeof(text) - 1                                                             \
-	}
-static const struct {
-	const char *text;
-	size_t size;
-} shared[] = {
-	SHARED("true"),
-	SHARED("guest-pull"),
-	SHARED(SNAP_LABEL_REF),
-	SHARED(SNAP_LABEL_IMAGE_REF),
-	SHARED(SNAP_LABEL_LAYER),
-	SHARED(SNAP_LABEL_MANIFEST),
-	SHARED(SNAP_LABEL_DIFF_ID),
-	SHARED(SNAP_LABEL_PROXY_MODE),
-	SHARED(SNAP_LABEL_OUR_MODE),
-	SHARED(SNAP_LABEL_TAKEN_UP),
+struct snap_slab {
+	_Atomic unsigned refs; /* its records, and whoever makes more of them */
+	size_t used;
 };
 
-/* A layer's snapshot.ref is its name, mostly. */
-static const char *same_text(struct cf_view text, struct cf_view name)
+struct snap_slab *snap_slab_unref(struct snap_slab *slab)
 {
-	if (cf_view_eq(text, name))
-		return (const char *)name.data;
-	for (size_t i = 0; i < CF_ARRAY_LEN(shared); i++)
-		if (shared[i].size == text.size &&
-		    memcmp(shared[i].text, text.data, text.size) == 0)
-			return shared[i].text;
+	if (slab && atomic_fetch_sub(&slab->refs, 1) == 1)
+		munmap(slab, SLAB_BYTES);
 	return NULL;
 }
+
+/* All its pages at once: a fault for each would cost more than what is written to it. */
+static struct snap_slab *slab_new(void)
+{
+	struct snap_slab *slab = mmap(NULL, SLAB_BYTES, PROT_READ | PROT_WRITE,
+	                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (slab == MAP_FAILED)
+		abort(); /* as cf_zalloc() */
+	atomic_init(&slab->refs, 1);
+	slab->used = sizeof(*slab);
+	return slab;
+}
+
+/* NULL: @size is too large for a slab. */
+static void *slab_take(struct snap_slab **at, size_t size)
+{
+	const size_t align = _Alignof(struct snap_record);
+
+	size = (size + align - 1) / align * align;
+	if (size > SLAB_RECORD)
+		return NULL;
+	if (!*at || (*at)->used + size > SLAB_BYTES) {
+		snap_slab_unref(*at);
+		*at = slab_new();
+	}
+	struct snap_slab *slab = *at;
+	void *memory = (char *)slab + slab->used;
+
+	slab->used += size;
+	atomic_fetch_add(&slab->refs, 1);
+	return memory;
+}
+
+/* ---- records ---- */
 
 static char *put(char **at, struct cf_view text)
 {
 	char *here = *at;
 
 	if (text.size)
-		memcpy(here, text.data, text.size); /* the NUL behind it is there already */
+		memcpy(here, text.data, text.size);
+	here[text.size] = '\0';
 	*at += text.size + 1;
 	return here;
 }
 
-static struct cf_view next_text(struct cf_view *in)
-{
-	struct cf_view text = cf_view_sub(*in, 0, strlen((const char *)in->data));
-
-	*in = cf_view_sub(*in, text.size + 1, in->size);
-	return text;
-}
-
-static size_t own_bytes(struct cf_view labels, size_t texts, struct cf_view name)
-{
-	size_t own = 0;
-
-	for (size_t i = 0; i < texts; i++) {
-		struct cf_view text = next_text(&labels);
-
-		own += same_text(text, name) ? 0 : text.size + 1;
-	}
-	return own;
-}
-
-/* One allocation holds the record, its labels' table and the texts that are its own. */
+/* One allocation holds the record and its texts: there are as many as there are layers on a node. */
 struct snap_record *snap_record_new(const struct snap_record *head, struct cf_view name,
-                                    const char *parent, struct cf_view labels)
+                                    const char *parent, struct cf_view labels,
+                                    struct snap_slab **slab_at)
 {
 	assert(!labels.size || labels.data[labels.size - 1] == 0);
 	struct cf_view parent_view = cf_view_str(parent);
-	size_t texts = count_texts(labels);
-	size_t own = name.size + parent_view.size + 2 + own_bytes(labels, texts, name);
-	struct snap_record *rec =
-		cf_zalloc(sizeof(*rec) + texts / 2 * sizeof(struct snap_label) + own);
-	struct snap_label *table = (struct snap_label *)(rec + 1);
-	char *at = (char *)(table + texts / 2);
+	size_t size = sizeof(struct snap_record) + name.size + parent_view.size + labels.size + 3;
+	struct snap_record *rec = slab_at ? slab_take(slab_at, size) : NULL;
+	struct snap_slab *slab = rec ? *slab_at : NULL;
 
-	rec->id = head->id;
-	rec->parent_id = head->parent_id;
-	rec->kind = head->kind;
-	rec->flags = head->flags;
-	rec->created_ns = head->created_ns;
-	rec->updated_ns = head->updated_ns;
-	rec->size = head->size;
-	rec->inodes = head->inodes;
-	rec->sum = head->sum;
+	if (!rec)
+		rec = cf_zalloc(size);
+	char *at = (char *)(rec + 1);
+
+	*rec = (struct snap_record){
+		.id = head->id,
+		.parent_id = head->parent_id,
+		.kind = head->kind,
+		.flags = head->flags,
+		.created_ns = head->created_ns,
+		.updated_ns = head->updated_ns,
+		.size = head->size,
+		.inodes = head->inodes,
+		.sum = head->sum,
+		.slab = slab,
+	};
 	atomic_init(&rec->refs, 1);
 	rec->name = put(&at, name);
 	rec->parent = put(&at, parent_view);
-	for (size_t i = 0; i < texts; i++) {
-		struct cf_view text = next_text(&labels);
-		const char *same = same_text(text, cf_view(rec->name, name.size));
-		/* The table is of the same type as a list's, whose texts may change; these not. */
-		char *stays = same ? (char *)(uintptr_t)same : put(&at, text);
-
-		*(i % 2 ? &table[i / 2].value : &table[i / 2].key) = stays;
-	}
-	rec->labels = table;
-	rec->label_count = texts / 2;
+	rec->labels = cf_view(put(&at, labels), labels.size);
 	return rec;
+}
+
+void snap_record_put_on(struct snap_record *rec, struct snap_record *below)
+{
+	assert(!rec->below && !rec->parent[0]);
+	rec->below = snap_record_ref(below);
+	rec->parent = below->name;
 }
 
 struct snap_record *snap_record_ref(struct snap_record *rec)
@@ -125,25 +117,46 @@ struct snap_record *snap_record_ref(struct snap_record *rec)
 
 struct snap_record *snap_record_unref(struct snap_record *rec)
 {
-	if (rec && atomic_fetch_sub(&rec->refs, 1) == 1)
-		free(rec);
+	while (rec && atomic_fetch_sub(&rec->refs, 1) == 1) {
+		struct snap_record *below = rec->below;
+
+		if (rec->slab)
+			snap_slab_unref(rec->slab);
+		else
+			free(rec);
+		rec = below;
+	}
 	return NULL;
+}
+
+bool snap_record_next_label(const struct snap_record *rec, size_t *at, const char **ret_key,
+                            const char **ret_value)
+{
+	if (*at >= rec->labels.size)
+		return false;
+	*ret_key = (const char *)rec->labels.data + *at;
+	*ret_value = *ret_key + strlen(*ret_key) + 1;
+	*at += (size_t)(*ret_value - *ret_key) + strlen(*ret_value) + 1;
+	return true;
+}
+
+size_t snap_record_label_count(const struct snap_record *rec)
+{
+	const char *key, *value;
+	size_t n = 0;
+
+	for (size_t at = 0; snap_record_next_label(rec, &at, &key, &value);)
+		n++;
+	return n;
 }
 
 const char *snap_record_label(const struct snap_record *rec, const char *key)
 {
-	size_t low = 0, high = rec->label_count;
+	const char *has, *value;
+	size_t at = 0;
 
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		int c = strcmp(rec->labels[mid].key, key);
-
-		if (c == 0)
-			return rec->labels[mid].value;
-		if (c < 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
+	while (snap_record_next_label(rec, &at, &has, &value))
+		if (strcmp(has, key) == 0)
+			return value;
 	return NULL;
 }

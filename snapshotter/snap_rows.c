@@ -35,77 +35,160 @@ const char *const snap_rows_migrations[] = {
 	" coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'snapshot'), 0) + 1,"
 	" (SELECT count(*) FROM record), 0;"
 	"DROP TABLE snapshot;",
+
+	"ALTER TABLE record RENAME TO record_v2;" /* snap_rows_convert() empties it */
+	"CREATE TABLE record(id INTEGER PRIMARY KEY, data BLOB NOT NULL);",
 };
 const size_t snap_rows_migration_count = CF_ARRAY_LEN(snap_rows_migrations);
 
 /* ---- sums: FNV-1a over words, against damage and not against people ---- */
 
-static uint64_t mix_word(uint64_t h, uint64_t word)
+static uint64_t mix(uint64_t h, uint64_t word)
 {
 	h = (h ^ word) * 1099511628211u;
 	return h ^ h >> 32; /* else a word's high bits would reach high bits only */
 }
 
-static uint64_t mix(uint64_t h, const void *data, size_t size)
+static uint64_t word_at(const uint8_t *p)
 {
-	const uint8_t *p = data;
 	uint64_t word;
 
-	for (; size >= sizeof(word); p += sizeof(word), size -= sizeof(word)) {
-		memcpy(&word, p, sizeof(word));
-		h = mix_word(h, le64toh(word));
+	memcpy(&word, p, sizeof(word));
+	return le64toh(word);
+}
+
+#define BLOCK 32u /* four words at a time, which do not wait for one another */
+
+static int64_t sum_of(int64_t id, struct cf_view data)
+{
+	uint64_t a = 14695981039346656037u, b = 1, c = 2, d = 3;
+	uint8_t last[BLOCK] = { 0 };
+	const uint8_t *p = data.data, *end = p + data.size / BLOCK * BLOCK;
+
+	for (; p < end; p += BLOCK) {
+		a = mix(a, word_at(p));
+		b = mix(b, word_at(p + 8));
+		c = mix(c, word_at(p + 16));
+		d = mix(d, word_at(p + 24));
 	}
-	word = 0;
-	if (size)
-		memcpy(&word, p, size);
-	return mix_word(h, le64toh(word));
+	if (data.size % BLOCK)
+		memcpy(last, p, data.size % BLOCK);
+	for (size_t i = 0; i < BLOCK; i += 8)
+		a = mix(a, word_at(last + i));
+	return (int64_t)mix(mix(mix(mix(mix(a, b), c), d), data.size), (uint64_t)id);
 }
 
-static int64_t sum_fields(const struct snap_record *rec, struct cf_view name, struct cf_view labels)
-{
-	int64_t numbers[] = { rec->id,    rec->parent_id,  rec->kind,
-		              rec->flags, rec->created_ns, rec->updated_ns,
-		              rec->size,  rec->inodes,     (int64_t)name.size };
-	uint64_t h = 14695981039346656037u;
+/* ---- a row's bytes ---- */
 
-	for (size_t i = 0; i < CF_ARRAY_LEN(numbers); i++)
-		h = mix_word(h, (uint64_t)numbers[i]);
-	h = mix(h, name.data, name.size);
-	h = mix(h, labels.data, labels.size);
-	return h ? (int64_t)h : 1;
+/* Little-endian; behind it name, NUL and labels as snap_labels_encode() writes them. */
+struct row_head {
+	int64_t sum; /* of the id and all that follows */
+	int64_t parent_id, created_ns, updated_ns, size, inodes;
+	uint32_t kind, flags;
+	uint32_t name_size, unused; /* 0 */
+};
+_Static_assert(sizeof(struct row_head) == 64, "on disk");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the row's head is read as it stands");
+
+int64_t snap_rows_sum(int64_t id, struct cf_view data)
+{
+	return sum_of(id, cf_view_sub(data, sizeof(int64_t), data.size));
 }
 
-int64_t snap_rows_sum(const struct snap_record *rec, struct cf_view labels)
+int64_t snap_rows_encode(const struct snap_record *rec, struct cf_buf *out)
 {
-	return sum_fields(rec, cf_view_str(rec->name), labels);
+	size_t name_size = strlen(rec->name);
+	struct row_head head = { .parent_id = rec->parent_id,
+		                 .created_ns = rec->created_ns,
+		                 .updated_ns = rec->updated_ns,
+		                 .size = rec->size,
+		                 .inodes = rec->inodes,
+		                 .kind = rec->kind,
+		                 .flags = rec->flags,
+		                 .name_size = (uint32_t)name_size };
+
+	cf_buf_add(out, &head, sizeof(head));
+	cf_buf_add(out, rec->name, name_size + 1);
+	cf_buf_add_view(out, rec->labels);
+	if (out->bad)
+		return 0;
+	int64_t sum = snap_rows_sum(rec->id, cf_buf_view(out));
+
+	memcpy(out->data, &sum, sizeof(sum));
+	return sum;
+}
+
+/* Of eight bytes. */
+static unsigned count_nuls(uint64_t word)
+{
+	const uint64_t low = 0x7f7f7f7f7f7f7f7fu, ones = 0x0101010101010101u;
+	uint64_t nuls = ~(((word & low) + low) | word | low) >> 7; /* 1 in each byte that is one */
+
+	return (unsigned)(nuls * ones >> 56);
+}
+
+/* Key NUL value NUL …: the last byte is a NUL and their number even. */
+static bool labels_are_sound(struct cf_view v)
+{
+	size_t nuls = 0, i = 0;
+
+	for (; i + 8 <= v.size; i += 8)
+		nuls += count_nuls(word_at(v.data + i));
+	for (; i < v.size; i++)
+		nuls += v.data[i] == 0;
+	return v.size <= SNAP_LABELS_BYTES_MAX && nuls % 2 == 0 &&
+	       (v.size == 0 || v.data[v.size - 1] == 0);
+}
+
+static bool name_is_sound(struct cf_view name)
+{
+	return name.size > 0 && name.size <= SNAP_NAME_MAX && cf_view_find(name, 0) < 0;
+}
+
+/* A sum finds damage, not what somebody wrote with care: shapes are looked at in any case. */
+int snap_rows_decode(int64_t id, struct cf_view data, struct snap_slab **slab_at,
+                     struct snap_record **ret, struct cf_err *err)
+{
+	struct cf_rd rd = { .in = data };
+	struct cf_view first = cf_rd_bytes(&rd, sizeof(struct row_head));
+	struct row_head head = { 0 };
+
+	if (!rd.bad)
+		memcpy(&head, first.data, sizeof(head));
+	struct cf_view name = cf_rd_bytes(&rd, head.name_size);
+	bool is_ended = cf_rd_u8(&rd) == 0;
+	struct cf_view labels = cf_rd_bytes(&rd, cf_rd_left(&rd));
+
+	if (rd.bad || !is_ended || head.unused || !name_is_sound(name) ||
+	    !labels_are_sound(labels) || head.kind < SNAP_VIEW || head.kind > SNAP_COMMITTED ||
+	    head.sum != snap_rows_sum(id, data))
+		return cf_fail(err, CF_DATA_LOSS, "record %lld is damaged", (long long)id);
+	struct snap_record rec = { .id = id,
+		                   .parent_id = head.parent_id,
+		                   .kind = (enum snap_kind)head.kind,
+		                   .flags = head.flags,
+		                   .created_ns = head.created_ns,
+		                   .updated_ns = head.updated_ns,
+		                   .size = head.size,
+		                   .inodes = head.inodes,
+		                   .sum = head.sum };
+
+	*ret = snap_record_new(&rec, name, "", labels, slab_at);
+	return 0;
 }
 
 /* ---- writing ---- */
 
-int snap_rows_insert(struct cf_db_tx *tx, const struct snap_record *rec, struct cf_view labels,
-                     struct cf_err *err)
+int snap_rows_put(struct cf_db_tx *tx, struct snap_record *rec, struct cf_err *err)
 {
-	return cf_db_exec(
-		tx, err,
-		"INSERT INTO record(id, name, parent, kind, flags, created, updated, size,"
-		" inodes, labels, sum) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		CF_DB_INT(rec->id), CF_DB_TEXT(rec->name), CF_DB_INT(rec->parent_id),
-		CF_DB_INT(rec->kind), CF_DB_INT(rec->flags), CF_DB_INT(rec->created_ns),
-		CF_DB_INT(rec->updated_ns), CF_DB_INT(rec->size), CF_DB_INT(rec->inodes),
-		CF_DB_BLOB(labels), CF_DB_INT(rec->sum));
-}
+	cf_cleanup(cf_buf_fini) struct cf_buf data = { .max = SNAP_ROW_MAX };
 
-int snap_rows_replace(struct cf_db_tx *tx, const struct snap_record *rec, struct cf_view labels,
-                      struct cf_err *err)
-{
-	return cf_db_exec(
-		tx, err,
-		"UPDATE record SET name = ?, parent = ?, kind = ?, flags = ?, created = ?,"
-		" updated = ?, size = ?, inodes = ?, labels = ?, sum = ? WHERE id = ?",
-		CF_DB_TEXT(rec->name), CF_DB_INT(rec->parent_id), CF_DB_INT(rec->kind),
-		CF_DB_INT(rec->flags), CF_DB_INT(rec->created_ns), CF_DB_INT(rec->updated_ns),
-		CF_DB_INT(rec->size), CF_DB_INT(rec->inodes), CF_DB_BLOB(labels),
-		CF_DB_INT(rec->sum), CF_DB_INT(rec->id));
+	rec->sum = snap_rows_encode(rec, &data);
+	int r = cf_buf_check(&data, "record", err);
+
+	return r < 0 ? r
+	             : cf_db_exec(tx, err, "INSERT OR REPLACE INTO record(id, data) VALUES(?, ?)",
+	                          CF_DB_INT(rec->id), CF_DB_BLOB(cf_buf_view(&data)));
 }
 
 int snap_rows_delete(struct cf_db_tx *tx, int64_t id, struct cf_err *err)
@@ -122,149 +205,7 @@ int snap_rows_put_total(struct cf_db_tx *tx, const struct snap_rows_total *total
 
 /* ---- reading ---- */
 
-/* A row whose parent has not been read yet: it was given one at its commit, which had a later id. */
-struct row {
-	struct snap_record head;
-	char *name;
-	struct cf_buf labels;
-};
-
-struct row_list {
-	struct row *items;
-	size_t count, cap;
-};
-
-static void row_list_fini(struct row_list *l)
-{
-	for (size_t i = 0; i < l->count; i++) {
-		free(l->items[i].name);
-		cf_buf_fini(&l->items[i].labels);
-	}
-	free(l->items);
-}
-
-static void keep(struct row_list *l, const struct snap_record *head, struct cf_view name,
-                 struct cf_view labels)
-{
-	cf_grow(&l->items, &l->cap, l->count + 1);
-	struct row *row = &l->items[l->count++];
-
-	*row = (struct row){ .head = *head, .name = cf_view_dup(name) };
-	row->labels.max = SNAP_LABELS_BYTES_MAX;
-	cf_buf_add_view(&row->labels, labels);
-}
-
-static bool labels_are_sound(struct cf_view v)
-{
-	size_t nuls = 0;
-
-	for (struct cf_view left = v; left.size; nuls++) {
-		const uint8_t *nul = memchr(left.data, 0, left.size);
-
-		if (!nul)
-			return false;
-		left = cf_view_sub(left, (size_t)(nul - left.data) + 1, left.size);
-	}
-	return v.size <= SNAP_LABELS_BYTES_MAX && nuls % 2 == 0;
-}
-
-/* A sum finds damage, not what somebody wrote with care: shapes are looked at in any case. */
-static bool is_sound(const struct snap_record *head, struct cf_view name, struct cf_view labels)
-{
-	return name.size > 0 && name.size <= SNAP_KEY_MAX + 32 && cf_view_find(name, 0) < 0 &&
-	       head->kind >= SNAP_VIEW && head->kind <= SNAP_COMMITTED &&
-	       labels_are_sound(labels) &&
-	       (head->sum == 0 || head->sum == sum_fields(head, name, labels));
-}
-
-static int add(struct snap_index *ix, const struct snap_record *head, struct cf_view name,
-               const struct snap_record *parent, struct cf_view labels, struct cf_err *err)
-{
-	if (parent && parent->kind != SNAP_COMMITTED)
-		return cf_fail(err, CF_DATA_LOSS, "record %lld: its parent is not committed",
-		               (long long)head->id);
-	cf_cleanup(snap_record_unrefp) struct snap_record *rec =
-		snap_record_new(head, name, parent ? parent->name : "", labels);
-
-	if (!snap_index_try_add(ix, rec))
-		return cf_fail(err, CF_DATA_LOSS, "record %lld: its name is another's too",
-		               (long long)head->id);
-	snap_record_ref(rec);
-	return 0;
-}
-
-static int load_row(const struct cf_db_rows *row, struct snap_index *ix, struct row_list *later,
-                    struct snap_rows_total *seen, struct cf_err *err)
-{
-	struct cf_view name = cf_db_col_view(row, 8), labels = cf_db_col_view(row, 9);
-	struct snap_record head = {
-		.id = cf_db_col_int(row, 0),
-		.parent_id = cf_db_col_int(row, 1),
-		.kind = (enum snap_kind)cf_db_col_int(row, 2),
-		.flags = (unsigned)cf_db_col_int(row, 3),
-		.created_ns = cf_db_col_int(row, 4),
-		.updated_ns = cf_db_col_int(row, 5),
-		.size = cf_db_col_int(row, 6),
-		.inodes = cf_db_col_int(row, 7),
-		.sum = cf_db_col_int(row, 10),
-	};
-
-	if (!is_sound(&head, name, labels))
-		return cf_fail(err, CF_DATA_LOSS, "record %lld is damaged", (long long)head.id);
-	seen->next = head.id + 1;
-	seen->count++;
-	seen->sum ^= head.sum;
-	struct snap_record *parent = head.parent_id ? snap_index_get_id(ix, head.parent_id) : NULL;
-
-	if (head.parent_id && !parent) {
-		keep(later, &head, name, labels);
-		return 0;
-	}
-	return add(ix, &head, name, parent, labels, err);
-}
-
-/* One pass over those that wait; what still waits moves to the front. */
-static int load_later(struct snap_index *ix, struct row_list *l, struct cf_err *err)
-{
-	size_t left = 0;
-	int r = 0;
-
-	for (size_t i = 0; i < l->count; i++) {
-		struct row *row = &l->items[i], swap = l->items[left];
-		struct snap_record *parent = snap_index_get_id(ix, row->head.parent_id);
-
-		if (r == 0 && parent) {
-			r = add(ix, &row->head, cf_view_str(row->name), parent,
-			        cf_buf_view(&row->labels), err);
-			continue;
-		}
-		l->items[left++] = *row;
-		l->items[i] = swap;
-	}
-	for (size_t i = left; i < l->count; i++) {
-		free(l->items[i].name);
-		cf_buf_fini(&l->items[i].labels);
-	}
-	l->count = left;
-	return r;
-}
-
-static int load_rest(struct snap_index *ix, struct row_list *l, struct cf_err *err)
-{
-	while (l->count) {
-		size_t before = l->count;
-		int r = load_later(ix, l, err);
-
-		if (r < 0)
-			return r;
-		if (l->count == before)
-			return cf_fail(err, CF_DATA_LOSS, "record %lld: its parent is missing",
-			               (long long)l->items[0].head.id);
-	}
-	return 0;
-}
-
-static int load_total(struct cf_db_tx *tx, struct snap_rows_total *ret, struct cf_err *err)
+int snap_rows_get_total(struct cf_db_tx *tx, struct snap_rows_total *ret, struct cf_err *err)
 {
 	cf_cleanup(cf_db_rows_fini) struct cf_db_rows rows = { 0 };
 	int r = cf_db_query(tx, &rows, err, "SELECT next, count, sum FROM total");
@@ -281,38 +222,85 @@ static int load_total(struct cf_db_tx *tx, struct snap_rows_total *ret, struct c
 	return 0;
 }
 
-static int load_rows(struct cf_db_tx *tx, struct snap_index *ix, struct snap_rows_total *seen,
-                     struct cf_err *err)
+int snap_rows_query(struct cf_db_tx *tx, int64_t from, int64_t until, struct cf_db_rows *ret,
+                    struct cf_err *err)
 {
-	cf_cleanup(cf_db_rows_fini) struct cf_db_rows rows = { 0 };
-	cf_cleanup(row_list_fini) struct row_list later = { 0 };
-	int r = cf_db_query(tx, &rows, err,
-	                    "SELECT id, parent, kind, flags, created, updated, size, inodes, name,"
-	                    " labels, sum FROM record ORDER BY id");
-
-	while (r == 0 && (r = cf_db_next(&rows, err)) == CF_DB_ROW)
-		r = load_row(&rows, ix, &later, seen, err);
-	return r < 0 ? r : load_rest(ix, &later, err);
+	return cf_db_query(tx, ret, err,
+	                   "SELECT id, data FROM record WHERE id >= ? AND id < ? ORDER BY id",
+	                   CF_DB_INT(from), CF_DB_INT(until));
 }
 
-int snap_rows_load(struct cf_db_tx *tx, struct snap_index *ix, struct snap_rows_total *ret,
+int snap_rows_next(struct cf_db_rows *rows, struct snap_slab **slab_at, struct snap_record **ret,
                    struct cf_err *err)
 {
-	struct snap_rows_total total, seen = { .next = 1 };
-	int r = load_total(tx, &total, err);
+	int r = cf_db_next(rows, err);
 
-	if (r < 0)
-		return r;
-	snap_index_expect(ix, total.count > 0 ? (size_t)total.count : 0);
-	r = load_rows(tx, ix, &seen, err);
-	if (r < 0)
-		return r;
-	if (seen.count != total.count || seen.sum != total.sum)
+	if (r == CF_DB_ROW)
+		r = snap_rows_decode(cf_db_col_int(rows, 0), cf_db_col_view(rows, 1), slab_at, ret,
+		                     err);
+	else if (r == 0)
+		*ret = NULL;
+	return r;
+}
+
+/* ---- rows of version 2: a column for each number ---- */
+
+int snap_rows_has_old(struct cf_db_tx *tx, bool *ret, struct cf_err *err)
+{
+	cf_cleanup(cf_db_rows_fini) struct cf_db_rows rows = { 0 };
+	int r = cf_db_query(tx, &rows, err, "SELECT 1 FROM record_v2 LIMIT 1");
+
+	if (r == 0)
+		r = cf_db_next(&rows, err);
+	*ret = r == CF_DB_ROW;
+	return r < 0 ? r : 0;
+}
+
+static int convert_row(struct cf_db_tx *tx, const struct cf_db_rows *row,
+                       struct snap_rows_total *total, struct cf_err *err)
+{
+	struct cf_view name = cf_db_col_view(row, 8), labels = cf_db_col_view(row, 9);
+	struct snap_record head = {
+		.id = cf_db_col_int(row, 0),
+		.parent_id = cf_db_col_int(row, 1),
+		.kind = (enum snap_kind)cf_db_col_int(row, 2),
+		.flags = (unsigned)cf_db_col_int(row, 3),
+		.created_ns = cf_db_col_int(row, 4),
+		.updated_ns = cf_db_col_int(row, 5),
+		.size = cf_db_col_int(row, 6),
+		.inodes = cf_db_col_int(row, 7),
+	};
+
+	if (!name_is_sound(name) || !labels_are_sound(labels))
+		return cf_fail(err, CF_DATA_LOSS, "record %lld is damaged", (long long)head.id);
+	cf_cleanup(snap_record_unrefp) struct snap_record *rec =
+		snap_record_new(&head, name, "", labels, NULL);
+	int r = snap_rows_put(tx, rec, err);
+
+	total->count++;
+	total->sum ^= rec->sum;
+	return r;
+}
+
+int snap_rows_convert(struct cf_db_tx *tx, void *user, struct cf_err *err)
+{
+	cf_cleanup(cf_db_rows_fini) struct cf_db_rows rows = { 0 };
+	struct snap_rows_total was, total = { 0 };
+	int r = snap_rows_get_total(tx, &was, err);
+
+	(void)user;
+	if (r == 0)
+		r = cf_db_query(tx, &rows, err,
+		                "SELECT id, parent, kind, flags, created, updated, size, inodes,"
+		                " name, labels FROM record_v2");
+	while (r == 0 && (r = cf_db_next(&rows, err)) == CF_DB_ROW)
+		r = convert_row(tx, &rows, &total, err);
+	cf_db_rows_fini(&rows);
+	if (r == 0 && total.count != was.count)
 		return cf_fail(err, CF_DATA_LOSS, "%lld records are not the %lld that were written",
-		               (long long)seen.count, (long long)total.count);
-	if (seen.next > total.next)
-		return cf_fail(err, CF_DATA_LOSS, "the next id is behind record %lld",
-		               (long long)seen.next - 1);
-	*ret = total;
-	return 0;
+		               (long long)total.count, (long long)was.count);
+	total.next = was.next;
+	if (r == 0)
+		r = snap_rows_put_total(tx, &total, err);
+	return r < 0 ? r : cf_db_exec(tx, err, "DELETE FROM record_v2");
 }

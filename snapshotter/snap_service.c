@@ -71,25 +71,28 @@ static void stamp(Google__Protobuf__Timestamp *t, int64_t ns)
 
 static void info_msg_init(struct info_msg *m, struct snap_record *rec)
 {
+	size_t count = snap_record_label_count(rec);
+	const char *key, *value;
+
 	m->rec = snap_record_ref(rec);
 	containerd__services__snapshots__v1__info__init(&m->info);
 	stamp(&m->created, rec->created_ns);
 	stamp(&m->updated, rec->updated_ns);
-	m->entries = cf_zalloc_n(rec->label_count + 1, sizeof(m->entries[0]));
-	m->labels = cf_zalloc_n(rec->label_count + 1, sizeof(m->labels[0]));
-	for (size_t i = 0; i < rec->label_count; i++) {
+	m->entries = cf_zalloc_n(count + 1, sizeof(m->entries[0]));
+	m->labels = cf_zalloc_n(count + 1, sizeof(m->labels[0]));
+	/* protobuf-c has no const; it only reads what it packs. */
+	for (size_t i = 0, at = 0; snap_record_next_label(rec, &at, &key, &value); i++) {
 		containerd__services__snapshots__v1__info__labels_entry__init(&m->entries[i]);
-		m->entries[i].key = rec->labels[i].key;
-		m->entries[i].value = rec->labels[i].value;
+		m->entries[i].key = (char *)(uintptr_t)key;
+		m->entries[i].value = (char *)(uintptr_t)value;
 		m->labels[i] = &m->entries[i];
 	}
-	/* protobuf-c has no const; it only reads what it packs. */
 	m->info.name = (char *)(uintptr_t)rec->name;
 	m->info.parent = (char *)(uintptr_t)rec->parent;
 	m->info.kind = (Containerd__Services__Snapshots__V1__Kind)rec->kind;
 	m->info.created_at = &m->created;
 	m->info.updated_at = &m->updated;
-	m->info.n_labels = rec->label_count;
+	m->info.n_labels = count;
 	m->info.labels = m->labels;
 }
 
@@ -566,10 +569,7 @@ static size_t page_of(struct snap_record *const *items, size_t count)
 	size_t bytes = 0, n = 0;
 
 	for (; n < CF_MIN(count, (size_t)SNAP_LIST_PAGE); n++) {
-		for (size_t i = 0; i < items[n]->label_count; i++)
-			bytes +=
-				strlen(items[n]->labels[i].key) + strlen(items[n]->labels[i].value);
-		bytes += strlen(items[n]->name) + strlen(items[n]->parent);
+		bytes += items[n]->labels.size + strlen(items[n]->name) + strlen(items[n]->parent);
 		if (n && bytes > SNAP_LIST_PAGE_BYTES)
 			break;
 	}

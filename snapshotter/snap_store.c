@@ -3,6 +3,7 @@
 
 #include "base/str.h"
 #include "snapshotter/snap_index.h"
+#include "snapshotter/snap_load.h"
 #include "snapshotter/snap_record.h"
 #include "snapshotter/snap_rows.h"
 
@@ -192,26 +193,28 @@ static int parent_id(const struct snap_store *st, const char *parent, enum cf_co
 	return 0;
 }
 
-static struct snap_record *make(struct snap_record head, const char *name, const char *parent,
-                                const struct snap_labels *labels, struct cf_buf *encoded)
+static int make(const struct snap_record *head, const char *name, const char *parent,
+                const struct snap_labels *labels, struct snap_record **ret, struct cf_err *err)
 {
-	encoded->max = SNAP_LABELS_BYTES_MAX;
-	snap_labels_encode(labels, encoded);
-	struct snap_record *rec =
-		snap_record_new(&head, cf_view_str(name), parent, cf_buf_view(encoded));
+	cf_cleanup(cf_buf_fini) struct cf_buf encoded = { .max = SNAP_LABELS_BYTES_MAX };
 
-	rec->sum = snap_rows_sum(rec, cf_buf_view(encoded));
-	return rec;
+	snap_labels_encode(labels, &encoded);
+	int r = cf_buf_check(&encoded, "labels", err);
+
+	if (r < 0)
+		return r;
+	*ret = snap_record_new(head, cf_view_str(name), parent, cf_buf_view(&encoded), NULL);
+	return 0;
 }
 
 static int insert(struct cf_db_tx *tx, struct change *c, struct snap_record head, const char *name,
                   const char *parent, const struct snap_labels *labels, struct cf_err *err)
 {
-	cf_cleanup(cf_buf_fini) struct cf_buf encoded = { 0 };
-
 	head.created_ns = head.updated_ns = now_ns();
-	c->put = make(head, name, parent, labels, &encoded);
-	int r = snap_rows_insert(tx, c->put, cf_buf_view(&encoded), err);
+	int r = make(&head, name, parent, labels, &c->put, err);
+
+	if (r == 0)
+		r = snap_rows_put(tx, c->put, err);
 
 	return r < 0 ? r : pend(tx, c, err);
 }
@@ -353,10 +356,10 @@ static int replace(struct cf_db_tx *tx, struct change *c, const struct snap_reco
                    const char *name, const char *parent, const struct snap_labels *labels,
                    struct cf_err *err)
 {
-	cf_cleanup(cf_buf_fini) struct cf_buf encoded = { 0 };
+	int r = make(head, name, parent, labels, &c->put, err);
 
-	c->put = make(*head, name, parent, labels, &encoded);
-	int r = snap_rows_replace(tx, c->put, cf_buf_view(&encoded), err);
+	if (r == 0)
+		r = snap_rows_put(tx, c->put, err);
 
 	return r < 0 ? r : pend(tx, c, err);
 }
@@ -435,13 +438,12 @@ struct update_in {
 	size_t path_count;
 };
 
-static int copy_labels(const struct snap_label *from, size_t count, struct snap_labels *to,
-                       struct cf_err *err)
+static int copy_labels(const struct snap_labels *from, struct snap_labels *to, struct cf_err *err)
 {
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < count; i++)
-		r = snap_labels_set(to, from[i].key, from[i].value, err);
+	for (size_t i = 0; r == 0 && i < from->count; i++)
+		r = snap_labels_set(to, from->items[i].key, from->items[i].value, err);
 	return r;
 }
 
@@ -452,7 +454,7 @@ static int apply_path(const struct update_in *in, const char *path, struct snap_
 
 	if (cf_streq(path, "labels")) {
 		snap_labels_fini(labels);
-		return copy_labels(in->labels->items, in->labels->count, labels, err);
+		return copy_labels(in->labels, labels, err);
 	}
 	if (!key || !key[0])
 		return cf_fail(err, CF_INVALID_ARGUMENT,
@@ -467,8 +469,8 @@ static int new_labels(const struct update_in *in, const struct snap_record *rec,
                       struct snap_labels *ret, struct cf_err *err)
 {
 	if (in->path_count == 0)
-		return copy_labels(in->labels->items, in->labels->count, ret, err);
-	int r = copy_labels(rec->labels, rec->label_count, ret, err);
+		return copy_labels(in->labels, ret, err);
+	int r = snap_labels_decode(rec->labels, ret, err);
 
 	for (size_t i = 0; r == 0 && i < in->path_count; i++)
 		r = apply_path(in, in->paths[i], ret, err);
@@ -538,7 +540,9 @@ static int check_import(struct snap_index *seen, struct snap_record *rec, struct
 		return cf_fail(err, CF_INVALID_ARGUMENT,
 		               "snapshot %s: its parent is not a committed one before it",
 		               rec->name);
-	if (snap_index_get_id(seen, rec->id) || !snap_index_try_add(seen, rec))
+	struct snap_index_item item = snap_index_item(rec);
+
+	if (snap_index_get_id(seen, rec->id) || !snap_index_try_add(seen, &item))
 		return cf_fail(err, CF_ALREADY_EXISTS, "snapshot %s: there are two of it",
 		               rec->name);
 	snap_record_ref(rec);
@@ -548,20 +552,19 @@ static int check_import(struct snap_index *seen, struct snap_record *rec, struct
 static int import_row(struct cf_db_tx *tx, struct import_in *in, size_t i, struct cf_err *err)
 {
 	const struct snap_store_import *row = &in->rows[i];
-	cf_cleanup(cf_buf_fini) struct cf_buf encoded = { 0 };
-
-	in->made[i] = make(row->head, row->name, row->parent, row->labels, &encoded);
-	int r = cf_buf_check(&encoded, "labels", err);
+	int r = make(&row->head, row->name, row->parent, row->labels, &in->made[i], err);
 
 	if (r == 0)
 		r = check_import(in->seen, in->made[i], err);
+	if (r == 0)
+		r = snap_rows_put(tx, in->made[i], err);
 	if (r < 0)
 		return r;
 	in->total.count++;
 	in->total.sum ^= in->made[i]->sum;
 	if (in->total.next <= in->made[i]->id)
 		in->total.next = in->made[i]->id + 1;
-	return snap_rows_insert(tx, in->made[i], cf_buf_view(&encoded), err);
+	return 0;
 }
 
 static int do_import(struct cf_db_tx *tx, void *user, struct cf_err *err)
@@ -731,13 +734,6 @@ void snap_store_stats(struct snap_store *st, struct cf_db_stats *ret)
 
 /* ---- life ---- */
 
-static int load(struct cf_db_tx *tx, void *user, struct cf_err *err)
-{
-	struct snap_store *st = user;
-
-	return snap_rows_load(tx, st->index, &st->total, err);
-}
-
 int snap_store_open(const char *path, bool relaxed, struct snap_store **ret, struct cf_err *err)
 {
 	cf_cleanup(snap_store_closep) struct snap_store *st = cf_zalloc(sizeof(*st));
@@ -752,7 +748,7 @@ int snap_store_open(const char *path, bool relaxed, struct snap_store **ret, str
 	int r = cf_db_open(&opts, &st->db, err);
 
 	if (r == 0)
-		r = cf_db_read(st->db, load, st, err);
+		r = snap_load(st->db, st->index, &st->total, err);
 	if (r < 0)
 		return r;
 	*ret = cf_take(&st);

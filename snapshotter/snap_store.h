@@ -49,16 +49,21 @@ struct snap_record {
 	unsigned flags;
 	int64_t created_ns, updated_ns; /* since 1970, UTC */
 	int64_t size, inodes;           /* COMMITTED: usage */
-	int64_t sum;                    /* of its row on disk; 0: an old one without */
+	int64_t sum;                    /* of its row on disk */
 	const char *name, *parent;      /* parent "" when none */
-	size_t label_count;
-	const struct snap_label *labels; /* sorted by key */
+	struct snap_record *below;      /* the one whose name @parent is; NULL: a text of its own */
+	struct snap_slab *slab;         /* whose memory this is; NULL: of its own */
+	struct cf_view labels;          /* key NUL value NUL …, in the order of keys */
 };
 
 struct snap_record *snap_record_ref(struct snap_record *rec);
 struct snap_record *snap_record_unref(struct snap_record *rec); /* NULL is fine; returns NULL */
 CF_DEFINE_CLEANUP(struct snap_record *, snap_record_unref);
 const char *snap_record_label(const struct snap_record *rec, const char *key); /* or NULL */
+size_t snap_record_label_count(const struct snap_record *rec);
+/* One label after the other; *at is 0 before the first. False: no more. */
+bool snap_record_next_label(const struct snap_record *rec, size_t *at, const char **ret_key,
+                            const char **ret_value);
 
 struct snap_store;
 

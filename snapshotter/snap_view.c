@@ -46,6 +46,8 @@ static void put_flags(struct cf_jw *w, unsigned flags)
 static void put_record(struct cf_jw *w, const struct snap_instance *in,
                        const struct snap_record *rec)
 {
+	const char *key, *value;
+
 	cf_jw_kint(w, "id", rec->id);
 	cf_jw_kstr(w, "name", rec->name);
 	cf_jw_kstr(w, "instance", in->name);
@@ -58,8 +60,8 @@ static void put_record(struct cf_jw *w, const struct snap_instance *in,
 	put_flags(w, rec->flags);
 	cf_jw_key(w, "labels");
 	cf_jw_obj(w);
-	for (size_t i = 0; i < rec->label_count; i++)
-		cf_jw_kstr(w, rec->labels[i].key, rec->labels[i].value);
+	for (size_t at = 0; snap_record_next_label(rec, &at, &key, &value);)
+		cf_jw_kstr(w, key, value);
 	cf_jw_end_obj(w);
 }
 

@@ -22,8 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char *texts[] = { text };
 
 	if (snap_filter_new(texts, 1, &f, &err) == 0) {
-		struct snap_record *rec =
-			snap_record_new(&head, cf_view_str("k8s.io/1/x"), "sha256:aa", labels);
+		struct snap_record *rec = snap_record_new(&head, cf_view_str("k8s.io/1/x"),
+		                                          "sha256:aa", labels, NULL);
 
 		(void)snap_filter_match(f, rec);
 		(void)snap_filter_is_ref(f, &ref, &parent);

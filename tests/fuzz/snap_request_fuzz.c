@@ -32,9 +32,9 @@ static void store_and_read(const struct snap_labels *labels, const char *name)
 	assert(!encoded.bad);
 	assert(snap_labels_decode(cf_buf_view(&encoded), &again, &err) == 0);
 	cf_cleanup(snap_record_unrefp) struct snap_record *rec =
-		snap_record_new(&head, cf_view_str(name), "", cf_buf_view(&encoded));
+		snap_record_new(&head, cf_view_str(name), "", cf_buf_view(&encoded), NULL);
 
-	assert(rec->label_count == labels->count && again.count == labels->count);
+	assert(snap_record_label_count(rec) == labels->count && again.count == labels->count);
 	for (size_t i = 0; i < labels->count; i++) {
 		const char *key = labels->items[i].key;
 

@@ -46,7 +46,7 @@ static struct snap_record *record(const struct cf_json *info)
 		EXPECT_OK(snap_labels_set(&labels, key, text, &err), &err);
 	}
 	snap_labels_encode(&labels, &encoded);
-	return snap_record_new(&head, cf_view_str(name), parent, cf_buf_view(&encoded));
+	return snap_record_new(&head, cf_view_str(name), parent, cf_buf_view(&encoded), NULL);
 }
 
 static bool names(const struct cf_json *match, const char *name)
@@ -163,7 +163,7 @@ static char *volume_option(const char *const *labels, bool is_minimal)
 	snap_labels_encode(&l, &encoded);
 	cf_grow(&chain.items, &chain.cap, 1);
 	chain.items[chain.count++] =
-		snap_record_new(&layer_head, cf_view_str("p"), "", cf_buf_view(&encoded));
+		snap_record_new(&layer_head, cf_view_str("p"), "", cf_buf_view(&encoded), NULL);
 	EXPECT_OK(snap_mount_of(&opts, &active, &chain, &m, &err), &err);
 	EXPECT_STR(m.type, "fuse.nydus-overlayfs");
 	EXPECT_STR(m.source, "overlay");

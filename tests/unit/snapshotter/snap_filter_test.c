@@ -20,7 +20,8 @@ static bool matches_name(const char *text, const char *name)
 	                                                 "1\0");
 	cf_cleanup(snap_filter_freep) struct snap_filter *f = NULL;
 	struct snap_record head = { .id = 1, .kind = SNAP_VIEW };
-	struct snap_record *rec = snap_record_new(&head, cf_view_str(name), "sha256:aa", labels);
+	struct snap_record *rec =
+		snap_record_new(&head, cf_view_str(name), "sha256:aa", labels, NULL);
 	char *texts[] = { (char *)(uintptr_t)text };
 	struct cf_err err;
 
@@ -167,7 +168,7 @@ CF_TEST(filter_limits_the_steps_of_patterns)
 		cf_buf_add_byte(&b, 'x');
 	cf_cleanup(cf_freep) char *name = cf_buf_take_str(&b);
 	struct snap_record *rec =
-		snap_record_new(&head, cf_view_str(name), "", (struct cf_view){ 0 });
+		snap_record_new(&head, cf_view_str(name), "", (struct cf_view){ 0 }, NULL);
 
 	EXPECT_OK(snap_filter_new(texts, 1, &f, &err), &err);
 	EXPECT_OK(snap_filter_check(f, &err), &err);

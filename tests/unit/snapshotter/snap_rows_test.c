@@ -46,7 +46,7 @@ static int whole(struct snap_store *st)
 
 		if (!rec)
 			continue;
-		EXPECT(n == i && rec->label_count == 2);
+		EXPECT(n == i && snap_record_label_count(rec) == 2);
 		EXPECT(cf_streq(snap_record_label(rec, "k"), "a value of its own"));
 		EXPECT(!i || i % 10 == 0 || rec->parent[0]);
 		n++;
@@ -257,12 +257,13 @@ struct forged {
 static int forge(struct cf_db_tx *tx, void *user, struct cf_err *err)
 {
 	const struct forged *in = user;
-	struct snap_record rec = {
-		.id = 1, .kind = SNAP_COMMITTED, .name = in->name, .parent = ""
-	};
-	rec.sum = snap_rows_sum(&rec, in->labels);
+	struct snap_record rec = { .id = 1,
+		                   .kind = SNAP_COMMITTED,
+		                   .name = in->name,
+		                   .parent = "",
+		                   .labels = in->labels };
+	int r = snap_rows_put(tx, &rec, err);
 	struct snap_rows_total total = { .next = 2, .count = 1, .sum = rec.sum };
-	int r = snap_rows_insert(tx, &rec, in->labels, err);
 
 	return r < 0 ? r : snap_rows_put_total(tx, &total, err);
 }

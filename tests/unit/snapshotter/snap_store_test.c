@@ -183,10 +183,10 @@ CF_TEST(store_updates_labels_by_mask)
 	EXPECT(rec->id == old->id && rec->kind == SNAP_ACTIVE);
 	snap_record_unref(rec);
 	EXPECT_OK(snap_store_update(st, "a", &first, whole, 1, &rec, &err), &err);
-	EXPECT(rec->label_count == 2);
+	EXPECT(snap_record_label_count(rec) == 2);
 	snap_record_unref(rec);
 	EXPECT_OK(snap_store_update(st, "a", &second, NULL, 0, &rec, &err), &err);
-	EXPECT(rec->label_count == 3 && !snap_record_label(rec, "l2"));
+	EXPECT(snap_record_label_count(rec) == 3 && !snap_record_label(rec, "l2"));
 	snap_record_unref(rec);
 	snap_record_unref(old);
 	store_end(st);

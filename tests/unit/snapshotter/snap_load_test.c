@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Enough records for several threads to bring them in, in whatever order their parents come. */
+#include "base/str.h"
+#include "snapshotter/snap_rows.h"
+#include "snapshotter/snap_store.h"
+#include "tests/harness/test.h"
+
+#define MANY       1500 /* of each kind */
+#define BIG_LABEL  (40u << 10)
+#define EVERY_BIG  100
+#define EVERY_GONE 7
+
+struct files {
+	char *dir, *path;
+	struct snap_store *st;
+};
+
+static void open_store(struct files *f)
+{
+	struct cf_err err;
+
+	f->st = snap_store_close(f->st);
+	EXPECT_OK(snap_store_open(f->path, true, &f->st, &err), &err);
+}
+
+static struct files files_new(void)
+{
+	struct files f = { .dir = cf_test_tmpdir() };
+
+	f.path = cf_asprintf("%s/db", f.dir);
+	open_store(&f);
+	return f;
+}
+
+static void files_fini(struct files *f)
+{
+	snap_store_close(f->st);
+	free(f->path);
+	free(f->dir);
+}
+
+static char *name_of(const char *kind, int i)
+{
+	return cf_asprintf("%s-%d", kind, i);
+}
+
+static void add_active(struct files *f, int i)
+{
+	cf_cleanup(cf_freep) char *key = name_of("active", i);
+	cf_cleanup(snap_record_unrefp) struct snap_record *rec = NULL;
+	struct snap_labels none = { 0 };
+	struct snap_new in = { key, "", SNAP_ACTIVE, 0, &none };
+	struct cf_err err;
+
+	EXPECT_OK(snap_store_add(f->st, &in, &rec, &err), &err);
+}
+
+static void add_layer(struct files *f, int i)
+{
+	cf_cleanup(snap_labels_fini) struct snap_labels labels = { 0 };
+	cf_cleanup(cf_freep) char *ref = name_of("layer", i), *parent = name_of("layer", i - 1);
+	cf_cleanup(cf_freep) char *big = cf_zalloc(BIG_LABEL + 1);
+	struct cf_err err;
+	bool is_new;
+
+	memset(big, 'x', i % EVERY_BIG ? 10 : BIG_LABEL);
+	EXPECT_OK(snap_labels_set(&labels, SNAP_LABEL_REF, ref, &err), &err);
+	EXPECT_OK(snap_labels_set(&labels, "k", big, &err), &err);
+	EXPECT_OK(snap_store_add_layer(f->st, ref, i % 10 ? parent : "", &labels, &is_new, &err),
+	          &err);
+	EXPECT(is_new);
+}
+
+/* Its parent has a later id than its own. */
+static void commit_on(struct files *f, int i)
+{
+	cf_cleanup(cf_freep) char *key = name_of("active", i), *name = name_of("top", i);
+	cf_cleanup(cf_freep) char *parent = name_of("layer", i);
+	struct snap_labels none = { 0 };
+	struct snap_commit in = {
+		.key = key, .name = name, .parent = parent, .labels = &none, .size = i, .inodes = 1
+	};
+	struct cf_err err;
+
+	EXPECT_OK(snap_store_commit(f->st, &in, &err), &err);
+}
+
+static void remove_named(struct files *f, const char *kind, int i)
+{
+	cf_cleanup(cf_freep) char *name = name_of(kind, i);
+	cf_cleanup(snap_record_unrefp) struct snap_record *rec = NULL;
+	struct cf_err err;
+
+	EXPECT_OK(snap_store_remove(f->st, name, &rec, &err), &err);
+}
+
+static void fill(struct files *f)
+{
+	for (int i = 0; i < MANY; i++)
+		add_active(f, i);
+	for (int i = 0; i < MANY; i++)
+		add_layer(f, i);
+	for (int i = 0; i < MANY; i++)
+		commit_on(f, i);
+	for (int i = 0; i < MANY; i += EVERY_GONE)
+		remove_named(f, "top", i);
+}
+
+static void expect_layer(struct files *f, int i)
+{
+	cf_cleanup(cf_freep) char *name = name_of("layer", i), *parent = name_of("layer", i - 1);
+	cf_cleanup(snap_record_unrefp) struct snap_record *rec = snap_store_get(f->st, name);
+	cf_cleanup(snap_record_unrefp) struct snap_record *same =
+		snap_store_find_ref(f->st, name, i % 10 ? parent : "");
+
+	EXPECT(rec && same == rec && rec->kind == SNAP_COMMITTED);
+	EXPECT_STR(rec->parent, i % 10 ? parent : "");
+	EXPECT(strlen(snap_record_label(rec, "k")) == (i % EVERY_BIG ? 10u : BIG_LABEL));
+}
+
+static void expect_top(struct files *f, int i)
+{
+	cf_cleanup(cf_freep) char *name = name_of("top", i), *parent = name_of("layer", i);
+	cf_cleanup(snap_record_unrefp) struct snap_record *rec = snap_store_get(f->st, name);
+
+	if (i % EVERY_GONE == 0) {
+		EXPECT(!rec);
+		return;
+	}
+	EXPECT(rec && rec->size == i && rec->id == i + 1 && rec->parent_id > rec->id);
+	EXPECT_STR(rec->parent, parent);
+}
+
+static void expect_all(struct files *f)
+{
+	for (int i = 0; i < MANY; i++) {
+		expect_layer(f, i);
+		expect_top(f, i);
+	}
+	EXPECT_INT(snap_store_count(f->st), 2 * MANY - (MANY + EVERY_GONE - 1) / EVERY_GONE);
+}
+
+CF_TEST(load_brings_back_records_whatever_the_order_of_parents)
+{
+	struct files f = files_new();
+
+	fill(&f);
+	expect_all(&f);
+	for (int round = 0; round < 3; round++) {
+		open_store(&f);
+		expect_all(&f);
+	}
+	files_fini(&f);
+}
+
+/* What was brought in together goes one by one, and a parent's name is there as long as its children. */
+CF_TEST(load_leaves_records_that_can_be_changed_and_removed)
+{
+	struct files f = files_new();
+	cf_cleanup(snap_labels_fini) struct snap_labels labels = { 0 };
+	cf_cleanup(snap_record_unrefp) struct snap_record *kept = NULL;
+	struct cf_err err;
+
+	fill(&f);
+	open_store(&f);
+	EXPECT_OK(snap_labels_set(&labels, "new", "label", &err), &err);
+	kept = snap_store_get(f.st, "top-1");
+	for (int i = 0; i < MANY; i++) {
+		cf_cleanup(cf_freep) char *name = name_of("layer", i);
+		cf_cleanup(snap_record_unrefp) struct snap_record *now = NULL;
+
+		EXPECT_OK(snap_store_update(f.st, name, &labels, NULL, 0, &now, &err), &err);
+	}
+	for (int i = MANY; i-- > 0;) {
+		if (i % EVERY_GONE)
+			remove_named(&f, "top", i);
+		remove_named(&f, "layer", i);
+	}
+	EXPECT_INT(snap_store_count(f.st), 0);
+	EXPECT_STR(kept->parent, "layer-1");
+	open_store(&f);
+	EXPECT_INT(snap_store_count(f.st), 0);
+	files_fini(&f);
+}
+
+static int drop_row(struct cf_db_tx *tx, void *user, struct cf_err *err)
+{
+	return snap_rows_delete(tx, *(int64_t *)user, err);
+}
+
+/* Each of the threads may be the one that finds it. */
+CF_TEST(load_misses_a_row_wherever_it_was)
+{
+	struct files f = files_new();
+	struct cf_db_opts opts = { .path = f.path,
+		                   .migrations = snap_rows_migrations,
+		                   .migration_count = snap_rows_migration_count };
+	int64_t ids[] = { 2, MANY / 2, MANY, MANY + 1, 2 * MANY };
+	struct cf_err err;
+
+	for (int i = 0; i < MANY; i++)
+		add_active(&f, i);
+	for (int i = 0; i < MANY; i++)
+		add_layer(&f, i);
+	f.st = snap_store_close(f.st);
+	for (size_t i = 0; i < CF_ARRAY_LEN(ids); i++) {
+		cf_cleanup(cf_db_closep) struct cf_db *db = NULL;
+
+		EXPECT_OK(cf_db_open(&opts, &db, &err), &err);
+		EXPECT_OK(cf_db_write(db, drop_row, &ids[i], &err), &err);
+		EXPECT_FAILS(snap_store_open(f.path, true, &f.st, &err), CF_DATA_LOSS);
+	}
+	files_fini(&f);
+}
