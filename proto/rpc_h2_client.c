@@ -3,7 +3,6 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "proto/rpc_grpc.h"
-#include "proto/rpc_h2_client_priv.h"
 #include "proto/rpc_h2_client_session.h"
 
 #include <errno.h>
@@ -152,24 +151,17 @@ static int await(struct rpc_grpc_client *c, int64_t deadline_ms, struct cf_err *
 	return 0;
 }
 
-static void attach(struct rpc_grpc_client *c, struct rpc_h2_session *s, int fd_take)
-{
-	c->session = s;
-	c->fd = fd_take;
-}
-
 static int connect_now(struct rpc_grpc_client *c, struct cf_err *err)
 {
-	struct rpc_h2_session *s = NULL;
 	struct cf_err why;
 	cf_cleanup(cf_closep) int fd = cf_connect_unix_nonblock(c->path, &why);
 
 	if (fd < 0)
 		return cf_fail(err, CF_UNAVAILABLE, "grpc: %s", why.msg);
-	int r = rpc_h2_session_new(&s, err);
+	int r = rpc_h2_session_new(&c->session, err);
 
 	if (r == 0)
-		attach(c, s, cf_take_fd(&fd));
+		c->fd = cf_take_fd(&fd);
 	return r;
 }
 
@@ -344,17 +336,6 @@ int rpc_grpc_client_new(const char *path, struct rpc_grpc_client **ret, struct c
 	pthread_cond_init(&c->turn, NULL);
 	*ret = c;
 	return 0;
-}
-
-int rpc_h2_client_attach(struct rpc_grpc_client *client, int fd_take, struct cf_err *err)
-{
-	cf_cleanup(cf_closep) int fd = fd_take;
-	struct rpc_h2_session *s = NULL;
-	int r = rpc_h2_session_new(&s, err);
-
-	if (r == 0)
-		attach(client, s, cf_take_fd(&fd));
-	return r;
 }
 
 struct rpc_grpc_client *rpc_grpc_client_free(struct rpc_grpc_client *client)

@@ -171,7 +171,8 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
 		     RPC_H2_HEADERS_MAX);
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	}
-	take_header(st, cf_view(name, name_size), cf_view(value, value_size));
+	if (frame->hd.type == NGHTTP2_HEADERS) /* not those of a promise */
+		take_header(st, cf_view(name, name_size), cf_view(value, value_size));
 	return 0;
 }
 
@@ -307,6 +308,7 @@ static int make_session(struct rpc_h2_session *s, const nghttp2_session_callback
 	nghttp2_option_set_no_auto_window_update(opt, 1);
 	/* Go's servers leave blanks at the ends of grpc-message as they are. */
 	nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(opt, 1);
+	nghttp2_option_set_max_reserved_remote_streams(opt, 0);
 	r = nghttp2_session_client_new2(&s->ng, cb, s, opt);
 	nghttp2_option_del(opt);
 	return r;
