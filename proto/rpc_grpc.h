@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * gRPC over unix sockets: the door to gRPC C core. Handlers are those of proto/rpc.h. What a peer
- * sends is hostile until decoded and checked here (limits as in rpc_unpack()).
+ * gRPC over unix sockets, made twice: over nghttp2 and over gRPC C core; COFFER_GRPC chooses. Handlers
+ * are those of proto/rpc.h. What a peer sends is hostile until decoded and checked here (limits as in
+ * rpc_unpack()).
  *
- * SERVER. The program's loop accepts; who may connect is decided there by peer credentials, since
- * core knows none. Core's completion queue has one thread of its own: it decodes, runs RPC_INLINE
- * handlers and hands all others to a pool.
+ * SERVER. The program's loop accepts; who may connect is decided there by peer credentials. One thread
+ * of the server's own decodes, runs RPC_INLINE handlers and hands all others to a pool.
  *
  *   struct rpc_grpc_server_opts opts = { .loop = loop, .threads = 4,
  *                                        .services = services, .service_count = 1 };
@@ -19,8 +19,8 @@
  * Take a lock of your own (flock on the state directory) before you listen, so that a second
  * instance cannot take the socket away from the first.
  *
- * Never fork() without exec in a process that made one of these: core's threads do not survive it.
- * grpc_init() and its end are done here.
+ * Never fork() without exec in a process that made one of these: its threads do not survive it.
+ * Set-up and end of the library are done here.
  *
  * CLIENT. Blocking calls from any thread. Over nghttp2 it has no thread of its own, and the calls of
  * one client take turns; the wait counts against a call's deadline. Who wants two at once makes two

@@ -166,9 +166,9 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
 	if (!st || st->is_over)
 		return 0;
 	st->header_bytes += name_size + value_size + HEADER_OVERHEAD;
-	if (st->header_bytes > RPC_H2_HEADERS_MAX) {
+	if (st->header_bytes > RPC_H2_CLIENT_HEADERS) {
 		fail(st, CF_RESOURCE_EXHAUSTED, "grpc: over %u bytes of metadata",
-		     RPC_H2_HEADERS_MAX);
+		     RPC_H2_CLIENT_HEADERS);
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	}
 	if (frame->hd.type == NGHTTP2_HEADERS) /* not those of a promise */
@@ -318,14 +318,15 @@ static int say_hello(struct rpc_h2_session *s)
 {
 	static const nghttp2_settings_entry settings[] = {
 		{ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
-		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, RPC_H2_WINDOW },
-		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, RPC_H2_HEADERS_MAX },
+		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, RPC_H2_CLIENT_WINDOW },
+		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, RPC_H2_CLIENT_HEADERS },
 	};
 	int r = nghttp2_submit_settings(s->ng, NGHTTP2_FLAG_NONE, settings, CF_ARRAY_LEN(settings));
 
 	if (r != 0)
 		return r;
-	return nghttp2_session_set_local_window_size(s->ng, NGHTTP2_FLAG_NONE, 0, RPC_H2_WINDOW);
+	return nghttp2_session_set_local_window_size(s->ng, NGHTTP2_FLAG_NONE, 0,
+	                                             RPC_H2_CLIENT_WINDOW);
 }
 
 int rpc_h2_session_new(struct rpc_h2_session **ret, struct cf_err *err)
@@ -359,7 +360,7 @@ struct rpc_h2_session *rpc_h2_session_free(struct rpc_h2_session *s)
 /* ---- a call's request ---- */
 
 struct headers {
-	nghttp2_nv nv[FIXED_HEADERS + RPC_H2_META_MAX];
+	nghttp2_nv nv[FIXED_HEADERS + RPC_H2_CLIENT_PAIRS];
 	size_t count, bytes;
 };
 
@@ -391,14 +392,14 @@ static int add_meta(struct headers *h, const char *const *meta, struct cf_err *e
 	for (const char *const *m = meta; m && m[0]; m += 2, pairs++) {
 		if (!is_meta(m[0], m[1]))
 			return cf_fail(err, CF_INVALID_ARGUMENT, "grpc: no metadata: %s", m[0]);
-		if (pairs == RPC_H2_META_MAX)
+		if (pairs == RPC_H2_CLIENT_PAIRS)
 			return cf_fail(err, CF_RESOURCE_EXHAUSTED, "grpc: over %u metadata pairs",
-			               RPC_H2_META_MAX);
+			               RPC_H2_CLIENT_PAIRS);
 		add(h, m[0], m[1]);
 	}
-	if (h->bytes > RPC_H2_HEADERS_MAX)
+	if (h->bytes > RPC_H2_CLIENT_HEADERS)
 		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "grpc: over %u bytes of metadata",
-		               RPC_H2_HEADERS_MAX);
+		               RPC_H2_CLIENT_HEADERS);
 	return 0;
 }
 
@@ -468,7 +469,7 @@ int rpc_h2_session_out(struct rpc_h2_session *s, struct cf_buf *to, struct cf_er
 	const uint8_t *data;
 	ssize_t n = 1;
 
-	while (n > 0 && to->size < RPC_H2_OUT_BATCH) {
+	while (n > 0 && to->size < RPC_H2_CLIENT_BATCH) {
 		n = nghttp2_session_mem_send(s->ng, &data);
 		if (n > 0)
 			cf_buf_add(to, data, (size_t)n);

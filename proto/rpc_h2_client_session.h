@@ -13,11 +13,10 @@
 #include "proto/rpc_grpc.h"
 #include "proto/rpc_h2_wire.h"
 
-#define RPC_H2_HEADERS_MAX                                                                         \
-	(16u << 10) /* of one answer, counted as HTTP/2 does: 32 a line above its text */
-#define RPC_H2_WINDOW    (256u << 10) /* what the server may send ahead of what was used */
-#define RPC_H2_OUT_BATCH (64u << 10)  /* about what is handed out at once */
-#define RPC_H2_META_MAX  16u          /* pairs with a request */
+#define RPC_H2_CLIENT_HEADERS (16u << 10)  /* of an answer, and of a request; 32 a line on top */
+#define RPC_H2_CLIENT_WINDOW  (256u << 10) /* what the server may send ahead of what was used */
+#define RPC_H2_CLIENT_BATCH   (64u << 10)  /* about what is handed out at once */
+#define RPC_H2_CLIENT_PAIRS   16u          /* metadata with a request */
 
 /* What one call sends and what it got. */
 struct rpc_h2_stream {
@@ -56,7 +55,7 @@ cf_must_use int rpc_h2_session_start(struct rpc_h2_session *s, const struct rpc_
 /* Bytes from the server. -CF_UNAVAILABLE: no HTTP/2, the connection is of no more use. */
 cf_must_use int rpc_h2_session_in(struct rpc_h2_session *s, struct cf_view bytes,
                                   struct cf_err *err);
-/* Appends what is to be sent, up to about RPC_H2_OUT_BATCH. Nothing: nothing to send now. */
+/* Appends what is to be sent, up to about RPC_H2_CLIENT_BATCH. Nothing: nothing to send now. */
 cf_must_use int rpc_h2_session_out(struct rpc_h2_session *s, struct cf_buf *to, struct cf_err *err);
 /* The messages that came so far were used: the server may send as much again. */
 void rpc_h2_session_used(struct rpc_h2_session *s);
