@@ -165,17 +165,19 @@ static void check_head(struct scall *call)
 
 static void take_data(struct scall *call, struct cf_view piece)
 {
+	struct cf_view second;
 	struct cf_err err;
 
-	if (!charge(call, piece.size))
+	if (piece.size == 0 || !charge(call, piece.size))
 		return;
-	if (call->has_msg && piece.size)
+	if (call->has_msg)
 		refuse(call, CF_INVALID_ARGUMENT, "more than one request message");
 	else if (rpc_h2_msg_feed(&call->in, piece, &err) < 0)
 		refuse(call, err.code, err.msg);
-	else if (rpc_h2_msg_next(&call->in, &call->msg))
-		call->has_msg = true;
-	if (call->has_msg && !call->is_ready && !rpc_h2_msg_is_between(&call->in))
+	else
+		call->has_msg = rpc_h2_msg_next(&call->in, &call->msg);
+	if (call->has_msg && !call->is_ready &&
+	    (rpc_h2_msg_next(&call->in, &second) || !rpc_h2_msg_is_between(&call->in)))
 		refuse(call, CF_INVALID_ARGUMENT, "more than one request message");
 }
 
