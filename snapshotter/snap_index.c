@@ -225,8 +225,8 @@ struct snap_index_item snap_index_item(struct snap_record *rec)
 		                        .name_hash = hash_name(rec->name),
 		                        .has_ref = ref != NULL };
 
-	if (ref) /* mostly its name */
-		item.ref_hash = cf_streq(ref, rec->name) ? item.name_hash : hash_name(ref);
+	if (ref) /* mostly its name, and the same text then */
+		item.ref_hash = ref == rec->name ? item.name_hash : hash_name(ref);
 	return item;
 }
 

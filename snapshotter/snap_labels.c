@@ -94,30 +94,77 @@ int snap_labels_set(struct snap_labels *l, const char *key, const char *value, s
 	return 0;
 }
 
-void snap_labels_encode(const struct snap_labels *l, struct cf_buf *out)
+/* ---- as stored ---- */
+
+/* Their places are in files: add at the end. */
+static const char *const known[] = {
+	SNAP_LABEL_REF,         SNAP_LABEL_IMAGE_REF,  SNAP_LABEL_LAYER,       SNAP_LABEL_MANIFEST,
+	SNAP_LABEL_DIFF_ID,     SNAP_LABEL_PROXY_MODE, SNAP_LABEL_OUR_MODE,    SNAP_LABEL_TAKEN_UP,
+	SNAP_LABEL_UID_MAPPING, "guest-pull",          SNAP_LABEL_GID_MAPPING, "true",
+};
+#define KNOWN_FIRST  0x01
+#define THE_NAME     0x1e
+#define AS_IT_STANDS 0x1f /* before a text that begins with one of these */
+_Static_assert(KNOWN_FIRST + CF_ARRAY_LEN(known) <= THE_NAME, "one byte for each");
+
+void snap_labels_encode_text(const char *text, const char *name, struct cf_buf *out)
+{
+	uint8_t code = 0;
+
+	for (size_t i = 0; !code && i < CF_ARRAY_LEN(known); i++)
+		if (cf_streq(text, known[i]))
+			code = (uint8_t)(KNOWN_FIRST + i);
+	if (!code && text[0] && cf_streq(text, name))
+		code = THE_NAME;
+	if (!code && text[0] > 0 && text[0] <= AS_IT_STANDS)
+		cf_buf_add_byte(out, AS_IT_STANDS);
+	if (code)
+		cf_buf_add_byte(out, code);
+	else
+		cf_buf_add_str(out, text);
+	cf_buf_add_byte(out, 0);
+}
+
+const char *snap_labels_text(const char *stored, const char *name)
+{
+	uint8_t code = (uint8_t)stored[0];
+
+	if (code > AS_IT_STANDS)
+		return stored;
+	if (code == AS_IT_STANDS)
+		return stored + 1;
+	if (code == THE_NAME)
+		return name;
+	return code >= KNOWN_FIRST && code - KNOWN_FIRST < (int)CF_ARRAY_LEN(known)
+	               ? known[code - KNOWN_FIRST]
+	               : stored;
+}
+
+void snap_labels_encode(const struct snap_labels *l, const char *name, struct cf_buf *out)
 {
 	for (size_t i = 0; i < l->count; i++) {
-		cf_buf_add(out, l->items[i].key, strlen(l->items[i].key) + 1);
-		cf_buf_add(out, l->items[i].value, strlen(l->items[i].value) + 1);
+		snap_labels_encode_text(l->items[i].key, name, out);
+		snap_labels_encode_text(l->items[i].value, name, out);
 	}
 }
 
-static const char *next_text(struct cf_view *in)
+static const char *next_text(struct cf_view *in, const char *name)
 {
 	ssize_t n = cf_view_find(*in, 0);
-	const char *text = (const char *)in->data;
+	const char *stored = (const char *)in->data;
 
 	if (n < 0)
 		return NULL;
 	*in = cf_view_sub(*in, (size_t)n + 1, in->size);
-	return text;
+	return snap_labels_text(stored, name);
 }
 
-int snap_labels_decode(struct cf_view in, struct snap_labels *ret, struct cf_err *err)
+int snap_labels_decode(struct cf_view in, const char *name, struct snap_labels *ret,
+                       struct cf_err *err)
 {
 	while (in.size) {
-		const char *key = next_text(&in);
-		const char *value = key ? next_text(&in) : NULL;
+		const char *key = next_text(&in, name);
+		const char *value = key ? next_text(&in, name) : NULL;
 
 		if (!value)
 			return cf_fail(err, CF_DATA_LOSS, "stored labels are cut short");

@@ -46,10 +46,18 @@ const char *snap_labels_get(const struct snap_labels *l, const char *key); /* or
 /* The id on this host of root in a mapping "INSIDE:OUTSIDE:COUNT,…"; SNAP_NO_ID: none, malformed. */
 uint32_t snap_labels_root_of(const char *mapping);
 
-/* As stored: key NUL value NUL …, in the order of keys. */
-void snap_labels_encode(const struct snap_labels *l, struct cf_buf *out);
+/*
+ * As stored: key NUL value NUL …, in the order of keys. Texts that nearly all layers have are one byte
+ * instead, and so is a text that is the snapshot's own name: there are thousands of layers on a node,
+ * and a start reads them all.
+ */
+void snap_labels_encode(const struct snap_labels *l, const char *name, struct cf_buf *out);
+void snap_labels_encode_text(const char *text, const char *name, struct cf_buf *out);
+/* What a stored text says; it may be @name. */
+const char *snap_labels_text(const char *stored, const char *name);
 /* Reads what snap_labels_encode() wrote, onto an empty @ret. -CF_DATA_LOSS when it is none. */
-cf_must_use int snap_labels_decode(struct cf_view in, struct snap_labels *ret, struct cf_err *err);
+cf_must_use int snap_labels_decode(struct cf_view in, const char *name, struct snap_labels *ret,
+                                   struct cf_err *err);
 
 /* Every request's labels are repeated { key, value } of a type of its own. */
 #define SNAP_TAKE_LABELS(msg, to, e)                                                               \

@@ -134,9 +134,12 @@ bool snap_record_next_label(const struct snap_record *rec, size_t *at, const cha
 {
 	if (*at >= rec->labels.size)
 		return false;
-	*ret_key = (const char *)rec->labels.data + *at;
-	*ret_value = *ret_key + strlen(*ret_key) + 1;
-	*at += (size_t)(*ret_value - *ret_key) + strlen(*ret_value) + 1;
+	const char *key = (const char *)rec->labels.data + *at;
+	const char *value = key + strlen(key) + 1;
+
+	*at += (size_t)(value - key) + strlen(value) + 1;
+	*ret_key = snap_labels_text(key, rec->name);
+	*ret_value = snap_labels_text(value, rec->name);
 	return true;
 }
 

@@ -273,8 +273,13 @@ static int convert_row(struct cf_db_tx *tx, const struct cf_db_rows *row,
 
 	if (!name_is_sound(name) || !labels_are_sound(labels))
 		return cf_fail(err, CF_DATA_LOSS, "record %lld is damaged", (long long)head.id);
+	cf_cleanup(cf_freep) char *text = cf_view_dup(name);
+	cf_cleanup(cf_buf_fini) struct cf_buf coded = { .max = SNAP_LABELS_BYTES_MAX };
+
+	for (size_t at = 0; at < labels.size; at += strlen((const char *)labels.data + at) + 1)
+		snap_labels_encode_text((const char *)labels.data + at, text, &coded);
 	cf_cleanup(snap_record_unrefp) struct snap_record *rec =
-		snap_record_new(&head, name, "", labels, NULL);
+		snap_record_new(&head, name, "", cf_buf_view(&coded), NULL);
 	int r = snap_rows_put(tx, rec, err);
 
 	total->count++;

@@ -569,7 +569,11 @@ static size_t page_of(struct snap_record *const *items, size_t count)
 	size_t bytes = 0, n = 0;
 
 	for (; n < CF_MIN(count, (size_t)SNAP_LIST_PAGE); n++) {
-		bytes += items[n]->labels.size + strlen(items[n]->name) + strlen(items[n]->parent);
+		const char *key, *value;
+
+		for (size_t at = 0; snap_record_next_label(items[n], &at, &key, &value);)
+			bytes += strlen(key) + strlen(value);
+		bytes += strlen(items[n]->name) + strlen(items[n]->parent);
 		if (n && bytes > SNAP_LIST_PAGE_BYTES)
 			break;
 	}

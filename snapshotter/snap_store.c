@@ -198,7 +198,7 @@ static int make(const struct snap_record *head, const char *name, const char *pa
 {
 	cf_cleanup(cf_buf_fini) struct cf_buf encoded = { .max = SNAP_LABELS_BYTES_MAX };
 
-	snap_labels_encode(labels, &encoded);
+	snap_labels_encode(labels, name, &encoded);
 	int r = cf_buf_check(&encoded, "labels", err);
 
 	if (r < 0)
@@ -470,7 +470,7 @@ static int new_labels(const struct update_in *in, const struct snap_record *rec,
 {
 	if (in->path_count == 0)
 		return copy_labels(in->labels, ret, err);
-	int r = snap_labels_decode(rec->labels, ret, err);
+	int r = snap_labels_decode(rec->labels, rec->name, ret, err);
 
 	for (size_t i = 0; r == 0 && i < in->path_count; i++)
 		r = apply_path(in, in->paths[i], ret, err);

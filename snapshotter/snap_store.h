@@ -53,7 +53,7 @@ struct snap_record {
 	const char *name, *parent;      /* parent "" when none */
 	struct snap_record *below;      /* the one whose name @parent is; NULL: a text of its own */
 	struct snap_slab *slab;         /* whose memory this is; NULL: of its own */
-	struct cf_view labels;          /* key NUL value NUL …, in the order of keys */
+	struct cf_view labels;          /* as snap_labels_encode() writes them */
 };
 
 struct snap_record *snap_record_ref(struct snap_record *rec);

@@ -28,9 +28,9 @@ static void store_and_read(const struct snap_labels *labels, const char *name)
 	struct snap_record head = { .id = 1, .kind = SNAP_COMMITTED };
 	struct cf_err err;
 
-	snap_labels_encode(labels, &encoded);
+	snap_labels_encode(labels, name, &encoded);
 	assert(!encoded.bad);
-	assert(snap_labels_decode(cf_buf_view(&encoded), &again, &err) == 0);
+	assert(snap_labels_decode(cf_buf_view(&encoded), name, &again, &err) == 0);
 	cf_cleanup(snap_record_unrefp) struct snap_record *rec =
 		snap_record_new(&head, cf_view_str(name), "", cf_buf_view(&encoded), NULL);
 

@@ -45,7 +45,7 @@ static struct snap_record *record(const struct cf_json *info)
 
 		EXPECT_OK(snap_labels_set(&labels, key, text, &err), &err);
 	}
-	snap_labels_encode(&labels, &encoded);
+	snap_labels_encode(&labels, name, &encoded);
 	return snap_record_new(&head, cf_view_str(name), parent, cf_buf_view(&encoded), NULL);
 }
 
@@ -160,7 +160,7 @@ static char *volume_option(const char *const *labels, bool is_minimal)
 
 	for (; labels && labels[0]; labels += 2)
 		EXPECT_OK(snap_labels_set(&l, labels[0], labels[1], &err), &err);
-	snap_labels_encode(&l, &encoded);
+	snap_labels_encode(&l, "p", &encoded);
 	cf_grow(&chain.items, &chain.cap, 1);
 	chain.items[chain.count++] =
 		snap_record_new(&layer_head, cf_view_str("p"), "", cf_buf_view(&encoded), NULL);

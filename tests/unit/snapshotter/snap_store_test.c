@@ -275,14 +275,46 @@ CF_TEST(labels_stay_sorted_and_within_limits)
 	EXPECT_FAILS(snap_labels_set(&l, big, "x", &err), CF_INVALID_ARGUMENT);
 	EXPECT_FAILS(snap_labels_set(&l, "d", big, &err), CF_RESOURCE_EXHAUSTED);
 	EXPECT(l.count == 2 && cf_streq(l.items[0].key, "a") && cf_streq(l.items[1].value, "3"));
-	snap_labels_encode(&l, &b);
+	snap_labels_encode(&l, "own", &b);
 	for (size_t n = 0; n < b.size; n++) {
 		cf_cleanup(snap_labels_fini) struct snap_labels cut = { 0 };
 
-		EXPECT((snap_labels_decode(cf_view(b.data, n), &cut, &err) == 0) ==
+		EXPECT((snap_labels_decode(cf_view(b.data, n), "own", &cut, &err) == 0) ==
 		       (n == 0 || n == 4));
 	}
-	EXPECT_OK(snap_labels_decode(cf_buf_view(&b), &back, &err), &err);
+	EXPECT_OK(snap_labels_decode(cf_buf_view(&b), "own", &back, &err), &err);
 	EXPECT(back.count == 2);
 	free(big);
+}
+
+CF_TEST(labels_are_stored_short_and_read_as_they_were)
+{
+	static const char *const values[] = { "true", "guest-pull", "the name", "\x01",
+		                              "\x1e", "\x1f\x01",   "\x1ftrue", "\x1d",
+		                              "\n",   "\x7f",       "trues",    SNAP_LABEL_REF };
+	cf_cleanup(snap_labels_fini) struct snap_labels l = { 0 }, back = { 0 };
+	cf_cleanup(cf_buf_fini) struct cf_buf b = { .max = SNAP_LABELS_BYTES_MAX };
+	struct cf_err err;
+
+	EXPECT_OK(snap_labels_set(&l, SNAP_LABEL_REF, "the name", &err), &err);
+	EXPECT_OK(snap_labels_set(&l, "\x02 key", "v", &err), &err);
+	EXPECT_OK(snap_labels_set(&l, "the name", "v", &err), &err);
+	for (size_t i = 0; i < CF_ARRAY_LEN(values); i++) {
+		cf_cleanup(cf_freep) char *key = cf_asprintf("key-%zu", i);
+
+		EXPECT_OK(snap_labels_set(&l, key, values[i], &err), &err);
+	}
+	snap_labels_encode(&l, "the name", &b);
+	EXPECT_OK(snap_labels_decode(cf_buf_view(&b), "the name", &back, &err), &err);
+	EXPECT_INT(back.count, l.count);
+	for (size_t i = 0; i < l.count; i++) {
+		EXPECT_STR(back.items[i].key, l.items[i].key);
+		EXPECT_STR(back.items[i].value, l.items[i].value);
+	}
+	b.size = 0;
+	snap_labels_encode_text(SNAP_LABEL_REF, "the name", &b);
+	snap_labels_encode_text("the name", "the name", &b);
+	EXPECT_INT(b.size, 4);
+	EXPECT_STR(snap_labels_text("\x1d", "n"), "\x1d"); /* of a later version, or damage */
+	EXPECT_STR(snap_labels_text("", "n"), "");
 }
