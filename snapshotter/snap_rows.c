@@ -36,7 +36,7 @@ const char *const snap_rows_migrations[] = {
 	" (SELECT count(*) FROM record), 0;"
 	"DROP TABLE snapshot;",
 
-	"ALTER TABLE record RENAME TO record_v2;" /* snap_rows_convert() empties it */
+	"ALTER TABLE record RENAME TO record_v2;" /* until snap_rows_convert() */
 	"CREATE TABLE record(id INTEGER PRIMARY KEY, data BLOB NOT NULL);",
 };
 const size_t snap_rows_migration_count = CF_ARRAY_LEN(snap_rows_migrations);
@@ -248,7 +248,7 @@ int snap_rows_next(struct cf_db_rows *rows, struct snap_slab **slab_at, struct s
 int snap_rows_has_old(struct cf_db_tx *tx, bool *ret, struct cf_err *err)
 {
 	cf_cleanup(cf_db_rows_fini) struct cf_db_rows rows = { 0 };
-	int r = cf_db_query(tx, &rows, err, "SELECT 1 FROM record_v2 LIMIT 1");
+	int r = cf_db_query(tx, &rows, err, "SELECT 1 FROM sqlite_schema WHERE name = 'record_v2'");
 
 	if (r == 0)
 		r = cf_db_next(&rows, err);
@@ -307,5 +307,5 @@ int snap_rows_convert(struct cf_db_tx *tx, void *user, struct cf_err *err)
 	total.next = was.next;
 	if (r == 0)
 		r = snap_rows_put_total(tx, &total, err);
-	return r < 0 ? r : cf_db_exec(tx, err, "DELETE FROM record_v2");
+	return r < 0 ? r : cf_db_exec(tx, err, "DROP TABLE record_v2");
 }

@@ -13,6 +13,10 @@
 #define WAL_HEAD  32u
 #define WAL_FRAME (PAGE + 24u)
 #define FILE_MAX  (16u << 20)
+#define VALUE                                                                                      \
+	"a value of its own, and long enough for most of the file to be records: what is "         \
+	"changed at random shall mostly be theirs, and neither free space nor the tables of "      \
+	"versions before, which are empty but have pages of their own as long as they are there"
 
 struct files {
 	char *dir, *path, *wal;
@@ -30,7 +34,7 @@ static void add(struct snap_store *st, int i)
 	bool is_new;
 
 	EXPECT_OK(snap_labels_set(&labels, SNAP_LABEL_REF, ref, &err), &err);
-	EXPECT_OK(snap_labels_set(&labels, "k", "a value of its own", &err), &err);
+	EXPECT_OK(snap_labels_set(&labels, "k", VALUE, &err), &err);
 	EXPECT_OK(snap_store_add_layer(st, ref, parent, &labels, &is_new, &err), &err);
 	EXPECT(is_new);
 }
@@ -47,7 +51,7 @@ static int whole(struct snap_store *st)
 		if (!rec)
 			continue;
 		EXPECT(n == i && snap_record_label_count(rec) == 2);
-		EXPECT(cf_streq(snap_record_label(rec, "k"), "a value of its own"));
+		EXPECT(cf_streq(snap_record_label(rec, "k"), VALUE));
 		EXPECT(!i || i % 10 == 0 || rec->parent[0]);
 		n++;
 	}
@@ -280,6 +284,8 @@ static int opened_with(struct forged row)
 	struct cf_db *db = NULL;
 	struct cf_err err;
 
+	EXPECT_OK(snap_store_open(path, false, &st, &err), &err);
+	st = snap_store_close(st);
 	EXPECT_OK(cf_db_open(&opts, &db, &err), &err);
 	EXPECT_OK(cf_db_write(db, forge, &row, &err), &err);
 	cf_db_close(db);
