@@ -379,7 +379,8 @@ void rpc_h2_stream_answer(struct scall *call)
 		call->is_deferred = false;
 		e = nghttp2_session_resume_data(c->session, call->id);
 	}
-	if (e != 0)
+	/* Without memory for a message the peer must not believe that it has them all. */
+	if (e != 0 || call->out.bad)
 		rpc_h2_sconn_break_locked(c);
 }
 

@@ -307,3 +307,19 @@ static inline struct raw_answer raw_answer_of(struct raw *r, uint32_t id, bool w
 	cf_buf_consume(&r->in, taken);
 	return a;
 }
+
+/* Reads until @count streams ended well. Return: the bytes of their DATA. */
+static inline size_t raw_read_ends(struct raw *r, size_t count)
+{
+	struct raw_frame f;
+	size_t taken = 0, bytes = 0;
+
+	for (size_t n = 0; n < count;) {
+		EXPECT(raw_next(r, &taken, &f));
+		EXPECT(f.type != NGHTTP2_GOAWAY && f.type != NGHTTP2_RST_STREAM);
+		bytes += f.type == NGHTTP2_DATA ? f.payload.size : 0;
+		n += f.type == NGHTTP2_HEADERS && f.flags & NGHTTP2_FLAG_END_STREAM;
+	}
+	cf_buf_consume(&r->in, taken);
+	return bytes;
+}

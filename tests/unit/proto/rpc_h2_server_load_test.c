@@ -175,6 +175,28 @@ CF_TEST(h2_server_refuses_calls_when_too_many_wait)
 	world_free(w);
 }
 
+/* All threads answer through one connection. */
+CF_TEST(h2_server_answers_many_calls_of_one_connection)
+{
+	static const char *const names[] = { "Echo", "EchoInline", "Stream", "Fails" };
+	struct world *w = world_start();
+	struct raw r = hello_wide(w);
+	size_t each = 200, items = 3 * (5 + 2 + 10);
+
+	for (uint32_t round = 0; round < 5; round++) {
+		struct cf_buf b = { 0 };
+
+		for (uint32_t i = 0; i < 4 * each; i++)
+			put_call(&b, 2 * (uint32_t)(round * 4 * each + i) + 1, names[i % 4]);
+		EXPECT(raw_send(&r, &b));
+		EXPECT_INT(raw_read_ends(&r, 4 * each), each * (5 + 5 + items));
+	}
+	EXPECT_INT(answered(w), 5 * 4 * each);
+	EXPECT_INT(w->answers[CF_NOT_FOUND], 5 * each);
+	raw_close(&r);
+	world_free(w);
+}
+
 #define PART (14u << 20) /* of a message that never ends */
 
 static void put_part(const struct raw *r, uint32_t id)
@@ -265,6 +287,8 @@ CF_TEST(h2_server_keeps_so_much_for_one_that_does_not_read)
 		poll(NULL, 0, 1);
 	EXPECT_INT(w->answers[CF_RESOURCE_EXHAUSTED], 1);
 	echo(w);
+	/* They come whole when he reads after all: the one that was refused, too. */
+	EXPECT_INT(raw_read_ends(&r, fit + 1), fit * (w->svc.too_large_bytes + 5 + 5));
 	raw_close(&r);
 	echo(w);
 	world_free(w);
