@@ -13,7 +13,6 @@
 struct rpc_h2_session {
 	nghttp2_session *ng;
 	struct rpc_h2_stream *st; /* the running call's, or NULL */
-	bool is_going;            /* the server said goodbye */
 };
 
 /* ---- what an answer means ---- */
@@ -171,8 +170,7 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
 		     RPC_H2_CLIENT_HEADERS);
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	}
-	if (frame->hd.type == NGHTTP2_HEADERS) /* not those of a promise */
-		take_header(st, cf_view(name, name_size), cf_view(value, value_size));
+	take_header(st, cf_view(name, name_size), cf_view(value, value_size));
 	return 0;
 }
 
@@ -190,13 +188,10 @@ static void on_head(struct rpc_h2_stream *st)
 
 static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
 {
-	struct rpc_h2_session *s = user;
-	struct rpc_h2_stream *st = stream_of(s, frame->hd.stream_id);
+	struct rpc_h2_stream *st = stream_of(user, frame->hd.stream_id);
 	bool is_headers = frame->hd.type == NGHTTP2_HEADERS;
 
 	(void)ng;
-	if (frame->hd.type == NGHTTP2_GOAWAY)
-		s->is_going = true;
 	if (!st || st->is_over || (!is_headers && frame->hd.type != NGHTTP2_DATA))
 		return 0;
 	if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
@@ -308,7 +303,6 @@ static int make_session(struct rpc_h2_session *s, const nghttp2_session_callback
 	nghttp2_option_set_no_auto_window_update(opt, 1);
 	/* Go's servers leave blanks at the ends of grpc-message as they are. */
 	nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(opt, 1);
-	nghttp2_option_set_max_reserved_remote_streams(opt, 0);
 	r = nghttp2_session_client_new2(&s->ng, cb, s, opt);
 	nghttp2_option_del(opt);
 	return r;
@@ -317,7 +311,8 @@ static int make_session(struct rpc_h2_session *s, const nghttp2_session_callback
 static int say_hello(struct rpc_h2_session *s)
 {
 	static const nghttp2_settings_entry settings[] = {
-		{ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
+		{ NGHTTP2_SETTINGS_ENABLE_PUSH,
+		  0 }, /* a promise is refused, its lines are dropped */
 		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, RPC_H2_CLIENT_WINDOW },
 		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, RPC_H2_CLIENT_HEADERS },
 	};
@@ -479,8 +474,7 @@ int rpc_h2_session_out(struct rpc_h2_session *s, struct cf_buf *to, struct cf_er
 
 bool rpc_h2_session_is_good(const struct rpc_h2_session *s)
 {
-	return !s->is_going && rpc_h2_session_listens(s) &&
-	       nghttp2_session_check_request_allowed(s->ng);
+	return rpc_h2_session_listens(s) && nghttp2_session_check_request_allowed(s->ng);
 }
 
 bool rpc_h2_session_listens(const struct rpc_h2_session *s)

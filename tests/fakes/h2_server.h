@@ -88,8 +88,9 @@ struct fake {
 	int drip_ms;        /* > 0: byte by byte */
 	bool is_held;       /* until the client closes it */
 	bool is_mute;       /* no settings either */
+	bool is_rude;       /* closes what it accepts */
 	uint32_t stream;    /* of the call being answered */
-	_Atomic int conns, calls, resets;
+	_Atomic int conns, calls, resets, gone;
 	_Atomic uint32_t reset_code;
 	struct cf_buf request; /* what the calls sent as data */
 };
@@ -205,7 +206,9 @@ static inline void *fake_main(void *arg)
 		if (fd < 0)
 			return NULL;
 		f->conns++;
-		serve(f, fd);
+		if (!f->is_rude)
+			serve(f, fd);
+		f->gone++;
 	}
 }
 

@@ -3,9 +3,10 @@
 /*
  * A service whose methods show what an rpc server does with them; the same one for ttrpc and gRPC.
  * Echo and EchoInline answer what was asked; Fails and StreamFails fail; Who tells what the server knows
- * of its caller; Hold waits until nobody wants the answer; Keep is answered by a later Release; Stream
- * sends stream_count items of stream_bytes; TooLarge answers with too_large_bytes.
+ * of its caller, Left how long he waits; Hold waits until nobody wants the answer; Keep is answered by a
+ * later Release; Stream sends stream_count items of stream_bytes; TooLarge answers with too_large_bytes.
  */
+#include "base/loop.h"
 #include "base/str.h"
 #include "proto/containerd_types.pb-c.h"
 #include "proto/rpc.h"
@@ -60,6 +61,19 @@ static inline void test_who(struct rpc_call *call, const ProtobufCMessage *msg, 
 	res.type = text(call->ns ? call->ns : "none");
 	res.source = uid;
 	res.target = text(call->ops->meta(call, "x-test") ? call->ops->meta(call, "x-test") : "");
+	rpc_reply(call, &res);
+}
+
+/* How long the caller would wait, in milliseconds. */
+static inline void test_left(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	Mount res = MOUNT_INIT;
+	long long left = (long long)(call->deadline_ms - cf_now_ms());
+	cf_cleanup(cf_freep) char *says = cf_asprintf("%lld", left);
+
+	(void)msg;
+	(void)user;
+	res.source = call->deadline_ms == INT64_MAX ? text("for ever") : says;
 	rpc_reply(call, &res);
 }
 
@@ -146,6 +160,7 @@ static const struct rpc_method test_service_methods[] = {
 	{ "EchoInline", MOUNT_TYPES, test_echo, RPC_INLINE },
 	{ "Fails", MOUNT_TYPES, test_fails, 0 },
 	{ "Who", MOUNT_TYPES, test_who, RPC_INLINE },
+	{ "Left", MOUNT_TYPES, test_left, RPC_INLINE },
 	{ "Hold", MOUNT_TYPES, test_hold, 0 },
 	{ "Keep", MOUNT_TYPES, test_keep, RPC_INLINE },
 	{ "Release", MOUNT_TYPES, test_release, RPC_INLINE },

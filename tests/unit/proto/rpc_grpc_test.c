@@ -175,6 +175,27 @@ CF_TEST(grpc_handlers_see_peer_and_metadata)
 	world_free(w);
 }
 
+CF_TEST(grpc_handlers_know_how_long_they_have)
+{
+	struct world *w = world_start(NULL);
+	struct rpc_grpc_client *c = client_new(w);
+	Mount msg = MOUNT_INIT, *res = NULL;
+	struct rpc_grpc_req req = request("Left", &msg);
+	struct cf_err err;
+	uint64_t ms;
+
+	EXPECT_OK(rpc_grpc_call(c, &req, (ProtobufCMessage **)&res, &err), &err);
+	EXPECT_OK(cf_parse_u64(cf_view_str(res->source), 20001, &ms, &err), &err);
+	EXPECT(ms > 1000);
+	containerd__types__mount__free_unpacked(res, NULL);
+	req.timeout_ms = 0;
+	EXPECT_OK(rpc_grpc_call(c, &req, (ProtobufCMessage **)&res, &err), &err);
+	EXPECT_STR(res->source, "for ever");
+	containerd__types__mount__free_unpacked(res, NULL);
+	rpc_grpc_client_free(c);
+	world_free(w);
+}
+
 CF_TEST(grpc_deadline_cancels_a_running_handler)
 {
 	struct world *w = world_start(NULL);

@@ -2,8 +2,10 @@
 /* A client against servers that lie, break off or say nothing: HTTP/2 frames written by hand. */
 #include "proto/containerd_types.pb-c.h"
 #include "proto/rpc_grpc.h"
+#include "proto/rpc_h2_client_session.h"
 #include "tests/fakes/h2_server.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 /* ---- a client ---- */
@@ -93,6 +95,12 @@ static const struct {
 	  CF_ABORTED,
 	  "enough",
 	  { HEAD, ANSWER, TRAILERS(STATUS("\00210") TEXT("\6enough")) } },
+	{ "a refusal after what is no message",
+	  CF_ABORTED,
+	  "enough",
+	  { HEAD,
+	    { DATA, 0, LIT("\0\0\0\0\2\x12\4") },
+	    TRAILERS(STATUS("\00210") TEXT("\6enough")) } },
 	{ "a refusal without a text",
 	  CF_UNAUTHENTICATED,
 	  "",
@@ -219,6 +227,13 @@ static const struct {
 	  CF_UNAVAILABLE,
 	  "protocol",
 	  { { HEADERS, END_HEADERS, LIT("\xff\xff\xff\xff\xff\xff") } } },
+	{ "a promise is no head",
+	  CF_UNKNOWN,
+	  "200, no content type",
+	  { { PUSH, END_HEADERS, LIT("\0\0\0\2" PUSHED) },
+	    { HEADERS, END_HEADERS, LIT("\x88") },
+	    ANSWER,
+	    GOOD_END } },
 	{ "a promise after it was told not to",
 	  CF_UNAVAILABLE,
 	  "protocol",
@@ -458,9 +473,38 @@ CF_TEST(h2_client_that_has_enough_says_so)
 	struct rpc_grpc_client *c = client_new(&f);
 
 	EXPECT_FAILS(rpc_grpc_call_stream(c, &req, first_only, NULL, &err), CF_CANCELLED);
+	while (!f.gone) /* the connection goes along: who still sends must not wait for a reader */
+		poll(NULL, 0, 1);
 	rpc_grpc_client_free(c);
 	fake_stop(&f);
 	EXPECT(f.resets == 1 && f.reset_code == 8);
+}
+
+/* The server's clock may be the one that rings first. */
+CF_TEST(h2_session_takes_a_late_cancel_for_the_deadline)
+{
+	static const struct step cancel = { RST, 0, LIT("\0\0\0\x8") };
+	struct rpc_grpc_req req = request(0);
+
+	for (int is_late = 0; is_late < 2; is_late++) {
+		int64_t deadline = cf_now_ms() + (is_late ? 0 : HELD_MS);
+		struct rpc_h2_stream st = { .deadline_ms = deadline };
+		cf_cleanup(cf_buf_fini) struct cf_buf in = { 0 }, out = { 0 };
+		struct rpc_h2_session *s = NULL;
+		struct cf_err err;
+
+		put_settings(&in);
+		put_frame(&in, &cancel, 1);
+		EXPECT_OK(rpc_h2_session_new(&s, &err), &err);
+		EXPECT_OK(rpc_h2_session_start(s, &req, &st, &err), &err);
+		EXPECT_OK(rpc_h2_session_out(s, &out, &err), &err);
+		EXPECT_OK(rpc_h2_session_in(s, cf_buf_view(&in), &err), &err);
+		EXPECT_FAILS(rpc_h2_stream_outcome(&st, &err),
+		             is_late ? CF_DEADLINE_EXCEEDED : CF_CANCELLED);
+		rpc_h2_session_end(s);
+		rpc_h2_session_free(s);
+		rpc_h2_stream_fini(&st);
+	}
 }
 
 struct waiter {
@@ -578,6 +622,32 @@ CF_TEST(h2_client_says_who_is_not_there_and_finds_him_later)
 	EXPECT_OK(ask(c, HELD_MS, &err), &err);
 	rpc_grpc_client_free(c);
 	fake_stop(&f);
+}
+
+CF_TEST(h2_client_survives_a_server_that_hangs_up)
+{
+	struct fake f = { .is_rude = true };
+	struct cf_err err;
+
+	signal(SIGPIPE, SIG_DFL); /* would end us */
+	fake_start(&f, NULL);
+	for (int i = 0; i < 200; i++)
+		EXPECT_FAILS(ask_once(&f, HELD_MS, &err), CF_UNAVAILABLE);
+	fake_stop(&f);
+}
+
+CF_TEST(h2_client_refuses_a_promise_at_once)
+{
+	static const struct step push[STEPS_MAX] = {
+		{ PUSH, END_HEADERS, LIT("\0\0\0\2" PUSHED) }, HEAD, ANSWER, GOOD_END
+	};
+	struct fake f = { .is_held = true };
+	struct cf_err err;
+
+	fake_start(&f, push);
+	EXPECT_OK(ask_once(&f, HELD_MS, &err), &err);
+	fake_stop(&f);
+	EXPECT_INT(f.resets, 1);
 }
 
 /* ---- what is asked ---- */
