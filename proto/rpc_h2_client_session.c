@@ -311,8 +311,7 @@ static int make_session(struct rpc_h2_session *s, const nghttp2_session_callback
 static int say_hello(struct rpc_h2_session *s)
 {
 	static const nghttp2_settings_entry settings[] = {
-		{ NGHTTP2_SETTINGS_ENABLE_PUSH,
-		  0 }, /* a promise is refused, its lines are dropped */
+		{ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 }, /* promises are dropped */
 		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, RPC_H2_CLIENT_WINDOW },
 		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, RPC_H2_CLIENT_HEADERS },
 	};
