@@ -91,10 +91,24 @@ static bool has_out(const struct rpc_grpc_client *c)
 	return c->out_sent < c->out.size;
 }
 
+/* To a server that takes nothing, all is sent: what the session learns by sending must not wait. */
+static ssize_t send_some(struct rpc_grpc_client *c)
+{
+	size_t size = c->out.size - c->out_sent;
+	ssize_t n = c->is_mute ? (ssize_t)size
+	                       : send(c->fd, c->out.data + c->out_sent, size,
+	                              MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n >= 0 || errno == EAGAIN)
+		return n;
+	c->is_mute = errno != EINTR;
+	return 0;
+}
+
 /* Sends until there is nothing more to send, or the socket is full. */
 static int send_out(struct rpc_grpc_client *c, struct cf_err *err)
 {
-	while (!c->is_mute) {
+	for (;;) {
 		int r = 0;
 
 		if (!has_out(c)) {
@@ -104,17 +118,12 @@ static int send_out(struct rpc_grpc_client *c, struct cf_err *err)
 		}
 		if (r < 0 || !has_out(c))
 			return r;
-		ssize_t n = send(c->fd, c->out.data + c->out_sent, c->out.size - c->out_sent,
-		                 MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = send_some(c);
 
-		if (n < 0 && errno == EAGAIN)
+		if (n < 0)
 			return 0;
-		if (n >= 0)
-			c->out_sent += (size_t)n;
-		else if (errno != EINTR)
-			c->is_mute = true;
+		c->out_sent += (size_t)n;
 	}
-	return 0;
 }
 
 static int lost(struct rpc_grpc_client *c, const char *why, struct cf_err *err)
@@ -140,7 +149,7 @@ static int read_in(struct rpc_grpc_client *c, struct cf_err *err)
 static int await(struct rpc_grpc_client *c, int64_t deadline_ms, struct cf_err *err)
 {
 	int64_t left = deadline_ms == INT64_MAX ? -1 : deadline_ms - cf_now_ms();
-	short out = has_out(c) && !c->is_mute ? POLLOUT : 0;
+	short out = has_out(c) ? POLLOUT : 0;
 	struct pollfd p = { .fd = c->fd, .events = (short)(POLLIN | out) };
 
 	if (deadline_ms != INT64_MAX && left <= 0)
