@@ -287,25 +287,32 @@ static int convert_row(struct cf_db_tx *tx, const struct cf_db_rows *row,
 	return r;
 }
 
-int snap_rows_convert(struct cf_db_tx *tx, void *user, struct cf_err *err)
+static int convert_rows(struct cf_db_tx *tx, struct snap_rows_total *total, struct cf_err *err)
 {
 	cf_cleanup(cf_db_rows_fini) struct cf_db_rows rows = { 0 };
+	int r = cf_db_query(tx, &rows, err,
+	                    "SELECT id, parent, kind, flags, created, updated, size, inodes, name,"
+	                    " labels FROM record_v2");
+
+	while (r == 0 && (r = cf_db_next(&rows, err)) == CF_DB_ROW)
+		r = convert_row(tx, &rows, total, err);
+	return r;
+}
+
+int snap_rows_convert(struct cf_db_tx *tx, void *user, struct cf_err *err)
+{
 	struct snap_rows_total was, total = { 0 };
 	int r = snap_rows_get_total(tx, &was, err);
 
 	(void)user;
 	if (r == 0)
-		r = cf_db_query(tx, &rows, err,
-		                "SELECT id, parent, kind, flags, created, updated, size, inodes,"
-		                " name, labels FROM record_v2");
-	while (r == 0 && (r = cf_db_next(&rows, err)) == CF_DB_ROW)
-		r = convert_row(tx, &rows, &total, err);
-	cf_db_rows_fini(&rows);
-	if (r == 0 && total.count != was.count)
+		r = convert_rows(tx, &total, err);
+	/* None at all: the file is new, or what is missing is found when the rows of today are read. */
+	if (r == 0 && total.count && total.count != was.count)
 		return cf_fail(err, CF_DATA_LOSS, "%lld records are not the %lld that were written",
 		               (long long)total.count, (long long)was.count);
 	total.next = was.next;
-	if (r == 0)
+	if (r == 0 && total.count)
 		r = snap_rows_put_total(tx, &total, err);
 	return r < 0 ? r : cf_db_exec(tx, err, "DROP TABLE record_v2");
 }

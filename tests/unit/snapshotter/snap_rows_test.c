@@ -284,8 +284,6 @@ static int opened_with(struct forged row)
 	struct cf_db *db = NULL;
 	struct cf_err err;
 
-	EXPECT_OK(snap_store_open(path, false, &st, &err), &err);
-	st = snap_store_close(st);
 	EXPECT_OK(cf_db_open(&opts, &db, &err), &err);
 	EXPECT_OK(cf_db_write(db, forge, &row, &err), &err);
 	cf_db_close(db);
