@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <sys/file.h>
 
-/* Before anything is opened or bound: core would take the socket of a running instance away. */
+/* Before anything is opened or bound: else the socket of a running instance would be taken away. */
 static int take_lock(struct snap_instance *in, const char *root, struct cf_err *err)
 {
 	int r = cf_mkdir_p(root, 0700, err);
