@@ -99,14 +99,9 @@ static void find_method(struct scall *call, struct cf_view path)
 	}
 }
 
-static bool is_binary(struct cf_view name)
-{
-	return name.size >= 4 && cf_view_eq_str(cf_view_sub(name, name.size - 4, 4), "-bin");
-}
-
 static void keep_meta(struct scall *call, struct cf_view name, struct cf_view value)
 {
-	if (cf_view_has_nul(value) || !cf_view_is_utf8(value) || is_binary(name) ||
+	if (cf_view_has_nul(value) || !cf_view_is_utf8(value) ||
 	    !charge(call, name.size + value.size + 2))
 		return;
 	cf_buf_add_view(&call->meta, name);

@@ -211,35 +211,48 @@ static void put_part(const struct raw *r, uint32_t id)
 	EXPECT(raw_send(r, &b));
 }
 
-CF_TEST(h2_server_holds_so_much_of_requests_and_no_more)
+static struct raw hello_agreed(const struct world *w)
 {
-	struct world *w = world_start();
-	struct raw r = hello(w), other = hello(w);
+	struct raw r = hello(w);
 	struct cf_buf b = { 0 };
 
 	/* From now on the server's windows are as wide as it said. */
 	put_frame(&b, NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, cf_view(NULL, 0));
 	EXPECT(raw_send(&r, &b));
-	put_frame(&b, NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, cf_view(NULL, 0));
-	EXPECT(raw_send(&other, &b));
-	EXPECT(2 * PART < RPC_H2_CONN_HELD_MAX && 3 * PART > RPC_H2_CONN_HELD_MAX);
-	EXPECT(4 * PART < RPC_H2_HELD_MAX && 5 * PART > RPC_H2_HELD_MAX);
-	for (uint32_t id = 1; id <= 5; id += 2)
-		put_part(&r, id);
-	struct raw_answer a = raw_answer_of(&r, 5, false);
+	return r;
+}
+
+static void expect_refused(struct raw *r, uint32_t id)
+{
+	struct raw_answer a = raw_answer_of(r, id, false);
 
 	EXPECT_STR(a.grpc_status, "8");
 	EXPECT_STR(a.message, "too many requests at once: try again later");
+}
+
+CF_TEST(h2_server_holds_so_much_of_requests_and_no_more)
+{
+	struct world *w = world_start();
+	struct raw r[3] = { hello_agreed(w), hello_agreed(w), hello_agreed(w) };
+
+	EXPECT(2 * PART < RPC_H2_CONN_HELD_MAX && 3 * PART > RPC_H2_CONN_HELD_MAX);
+	EXPECT(4 * PART < RPC_H2_HELD_MAX && 5 * PART > RPC_H2_HELD_MAX);
 	for (uint32_t id = 1; id <= 5; id += 2)
-		put_part(&other, id);
-	a = raw_answer_of(&other, 5, false);
-	EXPECT_STR(a.grpc_status, "8");
-	echo_on(&other, 7);
-	raw_close(&r); /* gives all of it back */
+		put_part(&r[0], id);
+	expect_refused(&r[0], 5); /* too much for one */
+	put_part(&r[1], 1);
+	put_part(&r[1], 3);
+	echo_on(&r[1], 5);
+	put_part(&r[2], 1);
+	expect_refused(&r[2], 1); /* too much for all */
+	echo_on(&r[2], 3);
+	raw_close(&r[0]); /* gives its share back */
 	echo(w);
-	put_part(&other, 9);
-	echo_on(&other, 11);
-	raw_close(&other);
+	put_part(&r[2], 5);
+	put_part(&r[2], 7);
+	echo_on(&r[2], 9);
+	raw_close(&r[1]);
+	raw_close(&r[2]);
 	world_free(w);
 }
 
@@ -289,6 +302,9 @@ CF_TEST(h2_server_keeps_so_much_for_one_that_does_not_read)
 	echo(w);
 	/* They come whole when he reads after all: the one that was refused, too. */
 	EXPECT_INT(raw_read_ends(&r, fit + 1), fit * (w->svc.too_large_bytes + 5 + 5));
+	put_call(&b, 2 * fit + 3, "TooLarge");
+	EXPECT(raw_send(&r, &b));
+	EXPECT_INT(raw_read_ends(&r, 1), w->svc.too_large_bytes + 5 + 5);
 	raw_close(&r);
 	echo(w);
 	world_free(w);
@@ -306,8 +322,8 @@ CF_TEST(h2_server_streams_no_faster_than_the_peer_reads)
 	EXPECT(raw_send(&r, &b));
 	while (w->svc.streamed < 2)
 		poll(NULL, 0, 1);
-	for (int i = 0; i < 20; i++)
-		echo(w);
+	echo(w);
+	poll(NULL, 0, 200); /* time enough for a sender that does not wait */
 	EXPECT(w->svc.streamed < 100 && !w->svc.refused_sends);
 	put_u32_frame(&b, NGHTTP2_RST_STREAM, 1, NGHTTP2_CANCEL);
 	EXPECT(raw_send(&r, &b));

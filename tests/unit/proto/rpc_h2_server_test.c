@@ -120,6 +120,33 @@ CF_TEST(h2_server_takes_requests_byte_by_byte)
 	world_free(w);
 }
 
+/* Each byte of two messages in a frame of its own: what follows the first is one too many. */
+CF_TEST(h2_server_refuses_what_follows_the_message)
+{
+	struct world *w = world_start();
+	struct raw r = hello(w);
+	struct cf_view two = cf_view("\0\0\0\0\2\x12\0\0\0\0\0\0", 12);
+
+	for (size_t n = 0; n <= two.size; n++) {
+		uint32_t id = 2 * (uint32_t)n + 1;
+		struct cf_buf b = { 0 };
+
+		put_request(&b, id, 0, "Echo", NULL);
+		for (size_t i = 0; i < n; i++)
+			put_data(&b, id, 0, cf_view_sub(two, i, 1));
+		put_data(&b, id, NGHTTP2_FLAG_END_STREAM, cf_view(NULL, 0));
+		struct raw_answer a = ask(&r, id, &b);
+
+		EXPECT(a.is_ended);
+		EXPECT_STR(a.grpc_status, n == 7 ? "0" : "3");
+		if (n > 7)
+			EXPECT_STR(a.message, "more than one request message");
+		cf_buf_fini(&a.data);
+	}
+	raw_close(&r);
+	world_free(w);
+}
+
 CF_TEST(h2_server_answers_before_the_end_of_what_it_does_not_want)
 {
 	struct world *w = world_start();
