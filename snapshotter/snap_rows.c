@@ -36,8 +36,8 @@ const char *const snap_rows_migrations[] = {
 	" (SELECT count(*) FROM record), 0;"
 	"DROP TABLE snapshot;",
 
-	"ALTER TABLE record RENAME TO record_v2;" /* until snap_rows_convert() */
-	"CREATE TABLE record(id INTEGER PRIMARY KEY, data BLOB NOT NULL);",
+	("ALTER TABLE record RENAME TO record_v2;" /* until snap_rows_convert() */
+	 "CREATE TABLE record(id INTEGER PRIMARY KEY, data BLOB NOT NULL);"),
 };
 const size_t snap_rows_migration_count = CF_ARRAY_LEN(snap_rows_migrations);
 
