@@ -280,7 +280,6 @@ CF_TEST(h2_server_ends_headers_without_an_end)
 {
 	struct world *w = world_start();
 	struct raw r = hello(w);
-	cf_cleanup(cf_freep) char *value = cf_zalloc(MAX_OF_A_FRAME);
 	struct cf_buf b = { 0 };
 
 	put_frame(&b, NGHTTP2_HEADERS, 0, 1, cf_view("\x82", 1)); /* :method GET */
