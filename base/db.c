@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define READER_CACHE_KIB 64
-#define WAL_PAGES        256 /* then they go to the database: a start has to read what is in the log */
+#define WAL_PAGES        64 /* then they go to the database: a start has to read what is in the log */
 
 struct stmt_slot {
 	const char *sql; /* static text: compared by address first */

@@ -10,7 +10,7 @@
 set -eu
 top=${COFFER_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
 bin=${COFFER_BIN:-$top/build/release/bin}
-bench=$(dirname "$bin")/tests/snapbench
+bench=$(dirname "$bin")/tests/snapbench starter=$(dirname "$bin")/tests/snapbench_h2
 [ -x "$bin/coffer-snapshotter" ] && [ -x "$bench" ] || { echo "skipped: not built: $bin/coffer-snapshotter"; exit 77; }
 if nm "$bin/coffer-snapshotter" 2>/dev/null | grep -q __asan_init; then
 	echo "skipped: a sanitizer build says nothing about speed"
@@ -67,7 +67,7 @@ launch() { # WHO FIGURE: starts it, sets $pid, notes how long that took
 		more=(-s overlayfs)
 		;;
 	esac
-	"$bench" "$sock" "${more[@]}" start "${command[@]}" >"$work/started" 2>>"$work/log"
+	"$starter" "$sock" "${more[@]}" start "${command[@]}" >"$work/started" 2>>"$work/log"
 	pid=$(sed -n 's/.* pid=\([0-9]*\).*/\1/p' "$work/started")
 	take "$2" <"$work/started"
 }
