@@ -59,6 +59,16 @@ int64_t cf_now_us(void)
 	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+bool cf_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ms)
+{
+	if (deadline_ms == INT64_MAX)
+		return pthread_cond_wait(cond, lock) == 0;
+	struct timespec t = { .tv_sec = deadline_ms / 1000,
+		              .tv_nsec = deadline_ms % 1000 * 1000000 };
+
+	return pthread_cond_clockwait(cond, lock, CLOCK_MONOTONIC, &t) != ETIMEDOUT;
+}
+
 int64_t cf_now_ms(void)
 {
 	return cf_now_us() / 1000;

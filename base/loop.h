@@ -6,6 +6,7 @@
  */
 #include "base/err.h"
 
+#include <pthread.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -45,3 +46,5 @@ struct cf_event *cf_event_free(struct cf_event *ev); /* also from its own callba
 
 int64_t cf_now_ms(void); /* CLOCK_MONOTONIC */
 int64_t cf_now_us(void);
+/* pthread_cond_wait() until @deadline_ms of cf_now_ms() (INT64_MAX: for ever); false: that passed. */
+bool cf_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ms);

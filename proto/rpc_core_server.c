@@ -3,11 +3,11 @@
 #include "proto/rpc_grpc.h"
 
 #include "base/fd.h"
-#include "base/listener.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "base/work.h"
 #include "proto/rpc_core.h"
+#include "proto/rpc_grpc_accept.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -22,7 +22,6 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define ARMED_PER_METHOD  4 /* announced calls that core may hold ready for us */
@@ -511,25 +510,14 @@ static void *queue_main(void *arg)
 
 /* ---- accepting, loop thread ---- */
 
-static bool is_allowed(const struct rpc_grpc_server *srv, const struct rpc_peer *peer)
-{
-	if (srv->opts.allow)
-		return srv->opts.allow(peer, srv->opts.user);
-	return rpc_peer_is_ours(peer);
-}
-
 int rpc_grpc_server_add_conn(struct rpc_grpc_server *srv, int fd_take, struct cf_err *err)
 {
 	cf_cleanup(cf_closep) int fd = fd_take;
-	struct rpc_peer peer = rpc_peer_of(fd);
+	struct rpc_peer peer;
+	int r = rpc_grpc_admit(&srv->opts, fd, &peer, err);
 
-	if (!is_allowed(srv, &peer))
-		return cf_fail(err, CF_PERMISSION_DENIED, "grpc: uid %u may not connect",
-		               (unsigned)peer.uid);
-	int e = cf_set_nonblock(fd, true);
-
-	if (e < 0)
-		return cf_fail_errno(err, -e, "grpc: connection");
+	if (r < 0)
+		return r;
 	peer_remember(srv, fd, &peer);
 	grpc_server_add_channel_from_fd(srv->core, cf_take_fd(&fd), srv->creds);
 	return 0;
@@ -550,12 +538,7 @@ int rpc_grpc_server_add_listener(struct rpc_grpc_server *srv, int fd_take, struc
 
 int rpc_grpc_server_listen(struct rpc_grpc_server *srv, const char *address, struct cf_err *err)
 {
-	const char *path = cf_after(address, "unix://");
-	int fd = cf_listen_unix(path ? path : address, err);
-
-	return fd < 0 ? fd
-	              : cf_listener_add(&srv->listeners, srv->opts.loop, fd, path ? path : address,
-	                                on_conn, srv, err);
+	return rpc_grpc_listen(&srv->listeners, srv->opts.loop, address, on_conn, srv, err);
 }
 
 /* ---- life ---- */
@@ -663,12 +646,10 @@ uint64_t rpc_grpc_server_calls(const struct rpc_grpc_server *srv)
 static bool wait_shut(struct rpc_grpc_server *srv, int64_t ms)
 {
 	int64_t until = cf_now_ms() + ms;
-	struct timespec t = { until / 1000, until % 1000 * 1000000 };
-	int e = 0;
 
 	pthread_mutex_lock(&srv->lock);
-	while (!srv->is_shut && e != ETIMEDOUT)
-		e = pthread_cond_clockwait(&srv->shut, &srv->lock, CLOCK_MONOTONIC, &t);
+	while (!srv->is_shut && cf_cond_wait_until(&srv->shut, &srv->lock, until))
+		;
 	bool is_shut = srv->is_shut;
 
 	pthread_mutex_unlock(&srv->lock);

@@ -10,7 +10,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #define IN_BYTES       (32u << 10)
 #define IDLE_READS_MAX 16 /* of what came while nobody called */
@@ -33,17 +32,6 @@ struct rpc_grpc_client {
 
 /* ---- turns ---- */
 
-/* False: @deadline_ms (of cf_now_ms()) passed. */
-static bool wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ms)
-{
-	if (deadline_ms == INT64_MAX)
-		return pthread_cond_wait(cond, lock) == 0;
-	struct timespec t = { .tv_sec = deadline_ms / 1000,
-		              .tv_nsec = deadline_ms % 1000 * 1000000 };
-
-	return pthread_cond_clockwait(cond, lock, CLOCK_MONOTONIC, &t) != ETIMEDOUT;
-}
-
 static int late(struct cf_err *err)
 {
 	return cf_fail(err, CF_DEADLINE_EXCEEDED, "no answer in time");
@@ -57,7 +45,7 @@ static int take_turn(struct rpc_grpc_client *c, int64_t deadline_ms, struct cf_e
 	if (c->is_busy && pthread_equal(c->owner, pthread_self()))
 		r = cf_fail(err, CF_FAILED_PRECONDITION, "grpc: a call within a call's item");
 	while (r == 0 && c->is_busy)
-		if (!wait_until(&c->turn, &c->lock, deadline_ms) && c->is_busy)
+		if (!cf_cond_wait_until(&c->turn, &c->lock, deadline_ms) && c->is_busy)
 			r = late(err);
 	if (r == 0) {
 		c->is_busy = true;

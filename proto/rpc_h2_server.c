@@ -3,12 +3,11 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "proto/rpc_grpc_accept.h"
 #include "proto/rpc_h2_server_priv.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <signal.h>
-#include <time.h>
 
 #define CANCEL_WAIT_MS 1000 /* after everything was cancelled */
 
@@ -33,12 +32,10 @@ void rpc_h2_server_call_ends(struct rpc_grpc_server *srv)
 static bool wait_idle(struct rpc_grpc_server *srv, int64_t ms)
 {
 	int64_t until = cf_now_ms() + ms;
-	struct timespec t = { until / 1000, until % 1000 * 1000000 };
-	int e = 0;
 
 	pthread_mutex_lock(&srv->lock);
-	while (srv->open_calls && e != ETIMEDOUT)
-		e = pthread_cond_clockwait(&srv->idle, &srv->lock, CLOCK_MONOTONIC, &t);
+	while (srv->open_calls && cf_cond_wait_until(&srv->idle, &srv->lock, until))
+		;
 	bool is_idle = srv->open_calls == 0;
 
 	pthread_mutex_unlock(&srv->lock);
@@ -52,13 +49,6 @@ uint64_t rpc_grpc_server_calls(const struct rpc_grpc_server *srv)
 
 /* ---- accepting, the program's loop ---- */
 
-static bool is_allowed(const struct rpc_grpc_server *srv, const struct rpc_peer *peer)
-{
-	if (srv->opts.allow)
-		return srv->opts.allow(peer, srv->opts.user);
-	return rpc_peer_is_ours(peer);
-}
-
 static void begin_conn(void *arg)
 {
 	rpc_h2_sconn_begin(arg);
@@ -67,17 +57,14 @@ static void begin_conn(void *arg)
 int rpc_grpc_server_add_conn(struct rpc_grpc_server *srv, int fd_take, struct cf_err *err)
 {
 	cf_cleanup(cf_closep) int fd = fd_take;
-	struct rpc_peer peer = rpc_peer_of(fd);
+	struct rpc_peer peer;
 
 	if (srv->is_stopped)
 		return cf_fail(err, CF_UNAVAILABLE, "grpc: shutting down");
-	if (!is_allowed(srv, &peer))
-		return cf_fail(err, CF_PERMISSION_DENIED, "grpc: uid %u may not connect",
-		               (unsigned)peer.uid);
-	int e = cf_set_nonblock(fd, true);
+	int r = rpc_grpc_admit(&srv->opts, fd, &peer, err);
 
-	if (e < 0)
-		return cf_fail_errno(err, -e, "grpc: connection");
+	if (r < 0)
+		return r;
 	cf_loop_post(srv->io, begin_conn, rpc_h2_sconn_new(srv, cf_take_fd(&fd), &peer));
 	return 0;
 }
@@ -97,12 +84,7 @@ int rpc_grpc_server_add_listener(struct rpc_grpc_server *srv, int fd_take, struc
 
 int rpc_grpc_server_listen(struct rpc_grpc_server *srv, const char *address, struct cf_err *err)
 {
-	const char *path = cf_after(address, "unix://");
-	int fd = cf_listen_unix(path ? path : address, err);
-
-	return fd < 0 ? fd
-	              : cf_listener_add(&srv->listeners, srv->opts.loop, fd, path ? path : address,
-	                                on_conn, srv, err);
+	return rpc_grpc_listen(&srv->listeners, srv->opts.loop, address, on_conn, srv, err);
 }
 
 /* ---- life ---- */

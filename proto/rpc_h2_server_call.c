@@ -3,9 +3,6 @@
 #include "base/str.h"
 #include "proto/rpc_h2_server_priv.h"
 
-#include <errno.h>
-#include <time.h>
-
 static struct scall *scall_of(struct rpc_call *head)
 {
 	return (struct scall *)head;
@@ -66,14 +63,9 @@ const char *rpc_h2_scall_meta(struct rpc_call *head, const char *key)
 static void wait_for_room(struct scall *call)
 {
 	struct sconn *c = call->conn;
-	int64_t ms = call->head.deadline_ms;
-	struct timespec until = { ms / 1000, ms % 1000 * 1000000 };
 
 	while (!call_cancelled(&call->head) && call->out.size - call->sent > RPC_H2_STREAM_ROOM)
-		if (ms == INT64_MAX)
-			pthread_cond_wait(&c->room, &c->lock);
-		else
-			pthread_cond_clockwait(&c->room, &c->lock, CLOCK_MONOTONIC, &until);
+		(void)cf_cond_wait_until(&c->room, &c->lock, call->head.deadline_ms);
 }
 
 static void append(struct scall *call, const struct cf_buf *msg)

@@ -5,10 +5,8 @@
 #include "proto/ttrpc_conn.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <signal.h>
 #include <sys/random.h>
-#include <time.h>
 
 #define FIRST_ID_MASK 0x00ffffffu /* leaves two thousand million ids */
 
@@ -391,21 +389,10 @@ int ttrpc_start_stream(struct ttrpc_client *client, const struct ttrpc_req *req,
 	return start(client, req, item, done, user, err);
 }
 
-/* False: @deadline_ms (of cf_now_ms()) passed. */
-static bool wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ms)
-{
-	if (deadline_ms == INT64_MAX)
-		return pthread_cond_wait(cond, lock) == 0;
-	struct timespec t = { .tv_sec = deadline_ms / 1000,
-		              .tv_nsec = deadline_ms % 1000 * 1000000 };
-
-	return pthread_cond_clockwait(cond, lock, CLOCK_MONOTONIC, &t) != ETIMEDOUT;
-}
-
 static int wait_for_room_locked(struct ttrpc_client *cl, int64_t deadline_ms, struct cf_err *err)
 {
 	while (!cl->conn.is_dead && ttrpc_conn_unsent_locked(&cl->conn) > TTRPC_OUT_ROOM)
-		if (!wait_until(&cl->conn.room, &cl->conn.lock, deadline_ms))
+		if (!cf_cond_wait_until(&cl->conn.room, &cl->conn.lock, deadline_ms))
 			return cf_fail(err, CF_DEADLINE_EXCEEDED, "ttrpc: the peer does not read");
 	return 0;
 }
@@ -413,7 +400,7 @@ static int wait_for_room_locked(struct ttrpc_client *cl, int64_t deadline_ms, st
 static void wait_for_end_locked(struct ttrpc_client *cl, struct pend *p, struct cf_err *err)
 {
 	while (!p->is_ended) {
-		if (wait_until(&cl->ended, &cl->conn.lock, p->deadline_ms))
+		if (cf_cond_wait_until(&cl->ended, &cl->conn.lock, p->deadline_ms))
 			continue;
 		/* Still in the table: ours to take, unless the loop is in our .item just now. */
 		if (!p->is_busy && take_locked(cl, p->id)) {
