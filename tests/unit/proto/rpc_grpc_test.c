@@ -1,76 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proto/rpc_grpc.h"
 
-#include "base/fd.h"
-#include "base/str.h"
-#include "tests/fakes/test_service.h"
+#include "tests/fakes/grpc_world.h"
 
-#include <pthread.h>
 #include <sys/stat.h>
 
-struct world {
-	struct cf_loop *loop;
-	struct rpc_grpc_server *srv;
-	char *dir, *path;
-	pthread_t thread;
-	struct test_service svc;
-	bool (*allow)(const struct rpc_peer *peer, void *user);
-	int64_t drain_ms;
-	_Atomic bool is_up;
-};
-
-static void *loop_main(void *arg)
+/* Core's threads keep two descriptors. */
+static struct world *start(bool (*allow)(const struct rpc_peer *peer, void *user))
 {
-	struct world *w = arg;
-	struct cf_err err;
-	struct rpc_grpc_server_opts opts = { .loop = w->loop,
-		                             .threads = 4,
-		                             .services = w->svc.list,
-		                             .service_count = 1,
-		                             .allow = w->allow,
-		                             .user = w };
-
-	EXPECT_OK(rpc_grpc_server_new(&opts, &w->srv, &err), &err);
-	EXPECT_OK(rpc_grpc_server_listen(w->srv, w->path, &err), &err);
-	w->is_up = true;
-	cf_loop_run(w->loop);
-	rpc_grpc_server_stop(w->srv, w->drain_ms);
-	rpc_grpc_server_free(w->srv);
-	return NULL;
-}
-
-static struct world *world_start(bool (*allow)(const struct rpc_peer *peer, void *user))
-{
-	struct world *w = cf_zalloc(sizeof(*w));
-	struct cf_err err;
-
 	cf_test_library_keeps_fds(2);
-	w->dir = cf_test_tmpdir();
-	w->path = cf_asprintf("%s/sock", w->dir);
-	test_service_init(&w->svc);
+	struct world *w = world_start(allow);
+
 	w->drain_ms = 2000;
-	w->allow = allow;
-	EXPECT_OK(cf_loop_new(&w->loop, &err), &err);
-	EXPECT(pthread_create(&w->thread, NULL, loop_main, w) == 0);
-	while (!w->is_up)
-		poll(NULL, 0, 1);
 	return w;
-}
-
-static void stop(void *arg)
-{
-	cf_loop_stop(arg);
-}
-
-static void world_free(struct world *w)
-{
-	cf_loop_post(w->loop, stop, w->loop);
-	pthread_join(w->thread, NULL);
-	cf_loop_free(w->loop);
-	EXPECT(access(w->path, F_OK) < 0);
-	free(w->path);
-	free(w->dir);
-	free(w);
 }
 
 static struct rpc_grpc_client *client_new(const struct world *w)
@@ -103,7 +45,7 @@ static int call(struct rpc_grpc_client *c, const char *method, const char *sourc
 
 CF_TEST(grpc_call_brings_back_the_answer)
 {
-	struct world *w = world_start(NULL);
+	struct world *w = start(NULL);
 	struct rpc_grpc_client *c = client_new(w);
 	const char *names[] = { "Echo", "EchoInline" };
 	struct cf_err err;
@@ -126,7 +68,7 @@ CF_TEST(grpc_call_brings_back_the_answer)
 
 CF_TEST(grpc_errors_keep_code_and_text)
 {
-	struct world *w = world_start(NULL);
+	struct world *w = start(NULL);
 	struct rpc_grpc_client *c = client_new(w);
 	struct cf_err err;
 
@@ -157,7 +99,7 @@ CF_TEST(grpc_handlers_see_peer_and_metadata)
 {
 	static const char *const meta[] = { "containerd-namespace", "k8s.io", "x-test", "value",
 		                            NULL };
-	struct world *w = world_start(NULL);
+	struct world *w = start(NULL);
 	struct rpc_grpc_client *c = client_new(w);
 	Mount msg = MOUNT_INIT, *res = NULL;
 	struct rpc_grpc_req req = request("Who", &msg);
@@ -177,7 +119,7 @@ CF_TEST(grpc_handlers_see_peer_and_metadata)
 
 CF_TEST(grpc_handlers_know_how_long_they_have)
 {
-	struct world *w = world_start(NULL);
+	struct world *w = start(NULL);
 	struct rpc_grpc_client *c = client_new(w);
 	Mount msg = MOUNT_INIT, *res = NULL;
 	struct rpc_grpc_req req = request("Left", &msg);
@@ -198,7 +140,7 @@ CF_TEST(grpc_handlers_know_how_long_they_have)
 
 CF_TEST(grpc_deadline_cancels_a_running_handler)
 {
-	struct world *w = world_start(NULL);
+	struct world *w = start(NULL);
 	struct rpc_grpc_client *c = client_new(w);
 	Mount msg = MOUNT_INIT;
 	struct rpc_grpc_req req = request("Hold", &msg);
@@ -234,7 +176,7 @@ static void *hold_main(void *arg)
 
 CF_TEST(grpc_a_kept_call_is_answered_later_also_when_nobody_waits)
 {
-	struct world *w = world_start(NULL);
+	struct world *w = start(NULL);
 	struct holder h = { .c = client_new(w), .timeout_ms = 5000, .method = "Keep" };
 	struct rpc_grpc_client *d = client_new(w);
 	struct cf_err err;
@@ -272,7 +214,7 @@ static bool one_item(void *user, const ProtobufCMessage *msg)
 
 CF_TEST(grpc_streams_come_whole_and_end)
 {
-	struct world *w = world_start(NULL);
+	struct world *w = start(NULL);
 	struct rpc_grpc_client *c = client_new(w);
 	Mount msg = MOUNT_INIT;
 	struct rpc_grpc_req req = request("Stream", &msg);
@@ -294,7 +236,7 @@ CF_TEST(grpc_streams_come_whole_and_end)
 
 CF_TEST(grpc_a_stream_waits_for_its_reader_and_ends_when_he_goes)
 {
-	struct world *w = world_start(NULL);
+	struct world *w = start(NULL);
 	struct rpc_grpc_client *c = client_new(w), *d = client_new(w);
 	Mount msg = MOUNT_INIT;
 	struct rpc_grpc_req req = request("Stream", &msg);
@@ -315,7 +257,7 @@ CF_TEST(grpc_a_stream_waits_for_its_reader_and_ends_when_he_goes)
 
 CF_TEST(grpc_stop_is_bounded_when_handlers_wait)
 {
-	struct world *w = world_start(NULL);
+	struct world *w = start(NULL);
 	struct holder h = { .c = client_new(w), .timeout_ms = 60000, .method = "Hold" };
 	pthread_t t;
 
@@ -340,7 +282,7 @@ static bool nobody(const struct rpc_peer *peer, void *user)
 
 CF_TEST(grpc_server_asks_who_may_connect)
 {
-	struct world *w = world_start(nobody);
+	struct world *w = start(nobody);
 	struct rpc_grpc_client *c = client_new(w);
 	struct cf_err err;
 
@@ -363,7 +305,7 @@ static void *call_many(void *arg)
 
 CF_TEST(grpc_serves_many_clients_at_once)
 {
-	struct world *w = world_start(NULL);
+	struct world *w = start(NULL);
 
 	test_service_eight_at_once(call_many, w);
 	EXPECT_INT(rpc_grpc_server_calls(w->srv), 8 * 200);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Peers that send too much, or do not read: each limit of the gRPC server over nghttp2. */
-#include "tests/harness/h2_server.h"
+#include "tests/fakes/h2_peer.h"
 
 /* ---- floods ---- */
 
 CF_TEST(h2_server_takes_so_many_streams_and_no_more)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello(w);
 	struct cf_buf b = { 0 };
 	uint32_t id = 1;
@@ -62,7 +62,7 @@ static void flood(const struct raw *r, struct cf_view one, uint32_t *id, size_t 
 
 CF_TEST(h2_server_ends_floods_of_pings_and_settings)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct cf_buf one[2] = { 0 };
 
 	put_frame(&one[0], NGHTTP2_PING, 0, 0, cf_view("12345678", 8));
@@ -81,7 +81,7 @@ CF_TEST(h2_server_ends_floods_of_pings_and_settings)
 /* Streams beyond the limit, each refused with a frame that nobody reads. */
 CF_TEST(h2_server_ends_a_flood_of_streams)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello(w);
 	struct cf_buf one = { 0 };
 	uint32_t id = 1;
@@ -96,7 +96,7 @@ CF_TEST(h2_server_ends_a_flood_of_streams)
 
 CF_TEST(h2_server_ends_a_flood_of_resets)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello(w);
 	struct raw_answer a = { 0 };
 	uint32_t id = 1;
@@ -120,7 +120,7 @@ CF_TEST(h2_server_ends_a_flood_of_resets)
 CF_TEST(h2_server_counts_calls_whose_streams_are_gone)
 {
 	static struct rpc_call *all[RPC_H2_CALLS_MAX];
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello(w);
 	size_t count = 0;
 	uint32_t id = 1;
@@ -151,7 +151,7 @@ CF_TEST(h2_server_counts_calls_whose_streams_are_gone)
 
 CF_TEST(h2_server_refuses_calls_when_too_many_wait)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r[2] = { hello(w), hello(w) };
 	unsigned threads = 4, calls[2] = { RPC_GRPC_STREAMS_MAX, 100 };
 	int all = (int)(calls[0] + calls[1]), over = all - (int)threads - RPC_GRPC_QUEUE_MAX;
@@ -179,7 +179,7 @@ CF_TEST(h2_server_refuses_calls_when_too_many_wait)
 CF_TEST(h2_server_answers_many_calls_of_one_connection)
 {
 	static const char *const names[] = { "Echo", "EchoInline", "Stream", "Fails" };
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello_wide(w);
 	size_t each = 200, items = 3 * (5 + 2 + 10);
 
@@ -232,7 +232,7 @@ static void expect_refused(struct raw *r, uint32_t id)
 
 CF_TEST(h2_server_holds_so_much_of_requests_and_no_more)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r[3] = { hello_agreed(w), hello_agreed(w), hello_agreed(w) };
 
 	EXPECT(2 * PART < RPC_H2_CONN_HELD_MAX && 3 * PART > RPC_H2_CONN_HELD_MAX);
@@ -260,7 +260,7 @@ CF_TEST(h2_server_holds_so_much_of_requests_and_no_more)
 
 CF_TEST(h2_server_answers_through_a_window_of_one_byte)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = raw_open(w->path);
 	struct cf_buf b = { 0 };
 
@@ -285,7 +285,7 @@ CF_TEST(h2_server_answers_through_a_window_of_one_byte)
 
 CF_TEST(h2_server_keeps_so_much_for_one_that_does_not_read)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello_wide(w);
 	struct cf_buf b = { 0 };
 	unsigned fit = 4;
@@ -312,7 +312,7 @@ CF_TEST(h2_server_keeps_so_much_for_one_that_does_not_read)
 
 CF_TEST(h2_server_streams_no_faster_than_the_peer_reads)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello_wide(w);
 	struct cf_buf b = { 0 };
 
@@ -336,7 +336,7 @@ CF_TEST(h2_server_streams_no_faster_than_the_peer_reads)
 CF_TEST(h2_server_ends_a_stream_whose_deadline_passes)
 {
 	static const char *const timeout[] = { "grpc-timeout", "50m", NULL };
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello_wide(w);
 	struct cf_buf b = { 0 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What no honest gRPC client sends, and how connections end: the server's side of it. */
-#include "tests/harness/h2_server.h"
+#include "tests/fakes/h2_peer.h"
 
 /* ---- requests ---- */
 
@@ -84,7 +84,7 @@ static void expect_odd(size_t i, const struct raw_answer *a)
 
 CF_TEST(h2_server_answers_each_odd_request_and_goes_on)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello(w);
 	uint32_t id = 1;
 
@@ -106,7 +106,7 @@ CF_TEST(h2_server_answers_each_odd_request_and_goes_on)
 /* The same, each frame cut into pieces of one byte, and all streams at once. */
 CF_TEST(h2_server_takes_requests_byte_by_byte)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello(w);
 	struct cf_buf b = { 0 };
 
@@ -123,7 +123,7 @@ CF_TEST(h2_server_takes_requests_byte_by_byte)
 /* Each byte of two messages in a frame of its own: what follows the first is one too many. */
 CF_TEST(h2_server_refuses_what_follows_the_message)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello(w);
 	struct cf_view two = cf_view("\0\0\0\0\2\x12\0\0\0\0\0\0", 12);
 
@@ -149,7 +149,7 @@ CF_TEST(h2_server_refuses_what_follows_the_message)
 
 CF_TEST(h2_server_answers_before_the_end_of_what_it_does_not_want)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello(w);
 	struct cf_buf b = { 0 };
 
@@ -188,7 +188,7 @@ static bool has(const struct raw_answer *a, const char *text)
 
 CF_TEST(h2_server_keeps_metadata_that_is_text)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello(w);
 	struct raw_answer a = who(&r, 1, "x-test", cf_view("seen\xc3\xa4", 6));
 
@@ -228,7 +228,7 @@ static struct raw_answer with_headers(struct raw *r, uint32_t id, unsigned pairs
 
 CF_TEST(h2_server_refuses_too_much_metadata)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello(w);
 	struct raw_answer a = with_headers(&r, 1, RPC_H2_META_PAIRS - 6, 1);
 
@@ -252,7 +252,7 @@ CF_TEST(h2_server_refuses_too_much_metadata)
 /* A header of 3 KiB in the table, and then a thousand times its one byte. */
 CF_TEST(h2_server_refuses_a_header_bomb)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello(w);
 	cf_cleanup(cf_freep) char *value = cf_zalloc(3001);
 	struct cf_buf b = { 0 }, block = { 0 };
@@ -278,7 +278,7 @@ CF_TEST(h2_server_refuses_a_header_bomb)
 
 CF_TEST(h2_server_ends_headers_without_an_end)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello(w);
 	struct cf_buf b = { 0 };
 
@@ -299,7 +299,7 @@ CF_TEST(h2_server_closes_what_speaks_no_http2)
 	static const char *const first[] = { "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
 		                             "PRI * HTTP/2.0\r\n\r\nSM\r\n\n\r",
 		                             "\x16\x03\x01\x02\x01 no TLS either" };
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw half = raw_open(w->path);
 	struct cf_buf b = { 0 };
 
@@ -332,7 +332,7 @@ CF_TEST(h2_server_closes_what_speaks_no_http2)
 
 CF_TEST(h2_server_lets_unknown_frames_and_padding_pass)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello(w);
 	struct cf_buf b = { 0 }, block = { 0 };
 	cf_cleanup(cf_freep) uint8_t *big = cf_zalloc(MAX_OF_A_FRAME);
@@ -395,7 +395,7 @@ CF_TEST(h2_server_survives_frames_out_of_order)
 		{ NGHTTP2_GOAWAY, 0, 0, CF_VIEW_LIT("\0\0\0\0\0\0\0\0") },
 		{ NGHTTP2_GOAWAY, 0, 1, CF_VIEW_LIT("\0\0\0\0\0\0\0\0") },
 	};
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 
 	for (size_t i = 0; i < CF_ARRAY_LEN(bad); i++) {
 		struct raw r = hello(w);
@@ -420,7 +420,7 @@ CF_TEST(h2_server_survives_frames_out_of_order)
 /* An exchange that is cut at each of its bytes: handlers end, and nothing is left behind. */
 CF_TEST(h2_server_copes_with_connections_cut_anywhere)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct cf_buf b = { 0 };
 
 	w->svc.stream_bytes = 100u << 10;
@@ -448,7 +448,7 @@ CF_TEST(h2_server_copes_with_connections_cut_anywhere)
 
 CF_TEST(h2_server_lets_calls_end_before_it_does)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello(w), idle = raw_open(w->path), quiet = hello(w);
 	struct cf_buf b = { 0 };
 
@@ -478,7 +478,7 @@ CF_TEST(h2_server_lets_calls_end_before_it_does)
 
 CF_TEST(h2_server_ends_though_calls_do_not)
 {
-	struct world *w = world_start();
+	struct world *w = world_start(NULL);
 	struct raw r = hello(w), slow = hello_wide(w);
 	struct cf_buf b = { 0 };
 
