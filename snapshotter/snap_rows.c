@@ -4,8 +4,6 @@
 #include "base/str.h"
 #include "snapshotter/snap_record.h"
 
-#include <endian.h>
-
 const char *const snap_rows_migrations[] = {
 	"CREATE TABLE snapshot("
 	" id INTEGER PRIMARY KEY AUTOINCREMENT," /* never used twice */
@@ -54,13 +52,26 @@ static uint64_t word_at(const uint8_t *p)
 	uint64_t word;
 
 	memcpy(&word, p, sizeof(word));
-	return le64toh(word);
+	return word;
 }
 
 #define BLOCK 32u /* four words at a time, which do not wait for one another */
 
-static int64_t sum_of(int64_t id, struct cf_view data)
+/* ---- a row's bytes ---- */
+
+/* Little-endian; behind it name, NUL and labels as snap_labels_encode() writes them. */
+struct row_head {
+	int64_t sum; /* of the id and all that follows */
+	int64_t parent_id, created_ns, updated_ns, size, inodes;
+	uint32_t kind, flags;
+	uint32_t name_size, unused; /* 0 */
+};
+_Static_assert(sizeof(struct row_head) == 64, "on disk");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the row's head is read as it stands");
+
+int64_t snap_rows_sum(int64_t id, struct cf_view row)
 {
+	struct cf_view data = cf_view_sub(row, sizeof(int64_t), row.size); /* behind the sum */
 	uint64_t a = 14695981039346656037u, b = 1, c = 2, d = 3;
 	uint8_t last[BLOCK] = { 0 };
 	const uint8_t *p = data.data, *end = p + data.size / BLOCK * BLOCK;
@@ -76,23 +87,6 @@ static int64_t sum_of(int64_t id, struct cf_view data)
 	for (size_t i = 0; i < BLOCK; i += 8)
 		a = mix(a, word_at(last + i));
 	return (int64_t)mix(mix(mix(mix(mix(a, b), c), d), data.size), (uint64_t)id);
-}
-
-/* ---- a row's bytes ---- */
-
-/* Little-endian; behind it name, NUL and labels as snap_labels_encode() writes them. */
-struct row_head {
-	int64_t sum; /* of the id and all that follows */
-	int64_t parent_id, created_ns, updated_ns, size, inodes;
-	uint32_t kind, flags;
-	uint32_t name_size, unused; /* 0 */
-};
-_Static_assert(sizeof(struct row_head) == 64, "on disk");
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the row's head is read as it stands");
-
-int64_t snap_rows_sum(int64_t id, struct cf_view data)
-{
-	return sum_of(id, cf_view_sub(data, sizeof(int64_t), data.size));
 }
 
 int64_t snap_rows_encode(const struct snap_record *rec, struct cf_buf *out)

@@ -44,7 +44,7 @@ cf_must_use int snap_rows_next(struct cf_db_rows *rows, struct snap_slab **slab_
                                struct snap_record **ret, struct cf_err *err);
 /* One row's bytes, as snap_rows_put() writes and snap_rows_next() reads them; a row begins with its sum. */
 int64_t snap_rows_encode(const struct snap_record *rec, struct cf_buf *out);
-int64_t snap_rows_sum(int64_t id, struct cf_view data);
+int64_t snap_rows_sum(int64_t id, struct cf_view row);
 cf_must_use int snap_rows_decode(int64_t id, struct cf_view data, struct snap_slab **slab_at,
                                  struct snap_record **ret, struct cf_err *err);
 

@@ -315,3 +315,51 @@ CF_TEST(rows_of_a_wrong_shape_are_refused_whatever_their_sum_says)
 	EXPECT_INT(opened_with((struct forged){ "", LABELS("") }), -CF_DATA_LOSS);
 #undef LABELS
 }
+
+/* @row is of a buffer of its own, for sanitizers to see what is read behind it. */
+static int decoded(struct cf_view row)
+{
+	struct cf_buf copy = { .max = SNAP_ROW_MAX };
+	struct snap_slab *slab = NULL;
+	struct snap_record *rec = NULL;
+	struct cf_err err;
+
+	cf_buf_add_view(&copy, row);
+	int r = snap_rows_decode(1, cf_buf_view(&copy), &slab, &rec, &err);
+
+	if (r == 0)
+		snap_record_unref(rec);
+	snap_slab_unref(slab);
+	cf_buf_fini(&copy);
+	return r;
+}
+
+CF_TEST(rows_cut_at_any_byte_are_refused)
+{
+	static const char labels[] = "key\0value\0k\0v"; /* with the NUL that C adds */
+	struct snap_record rec = { .id = 1,
+		                   .kind = SNAP_COMMITTED,
+		                   .name = "name",
+		                   .parent = "",
+		                   .labels = cf_view(labels, sizeof(labels)) };
+	cf_cleanup(cf_buf_fini) struct cf_buf row = { .max = SNAP_ROW_MAX };
+
+	snap_rows_encode(&rec, &row);
+	size_t bare = row.size - sizeof(labels), one = bare + sizeof("key\0value");
+
+	EXPECT_INT(decoded(cf_buf_view(&row)), 0);
+	for (size_t n = 0; n < row.size; n++) {
+		struct cf_view cut = cf_view_sub(cf_buf_view(&row), 0, n);
+
+		EXPECT_INT(decoded(cut), -CF_DATA_LOSS);
+		if (n < sizeof(int64_t))
+			continue;
+		/* The sum put right: what is left is a row where a label ends, and nowhere else. */
+		int64_t was, sum = snap_rows_sum(1, cut);
+
+		memcpy(&was, row.data, sizeof(was));
+		memcpy(row.data, &sum, sizeof(sum));
+		EXPECT_INT(decoded(cut), n == bare || n == one ? 0 : -CF_DATA_LOSS);
+		memcpy(row.data, &was, sizeof(was));
+	}
+}
