@@ -185,9 +185,24 @@ static int check_linux(const Grpc__Linux *l, struct cf_err *err)
 		return deny(err, "the root's propagation", l->rootfspropagation);
 	if (l->resources && l->resources->n_devices)
 		return deny(err, "a device rule", l->resources->devices[0]->access);
-	for (size_t i = 0; i < l->n_sysctl; i++)
+	for (size_t i = 0; i < l->n_sysctl; i++) {
 		if (!is_safe_sysctl(l->sysctl[i]->key))
 			return deny(err, "this sysctl", l->sysctl[i]->key);
+		for (size_t j = 0; j < i; j++)
+			if (cf_streq(l->sysctl[i]->key, l->sysctl[j]->key))
+				return deny(err, "a sysctl twice", l->sysctl[i]->key);
+	}
+	return 0;
+}
+
+static int check_annotations(const Grpc__Spec *spec, struct cf_err *err)
+{
+	if (spec->n_annotations > GUEST_ANNOTATIONS_MAX)
+		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "%zu annotations", spec->n_annotations);
+	for (size_t i = 0; i < spec->n_annotations; i++)
+		for (size_t j = 0; j < i; j++)
+			if (cf_streq(spec->annotations[i]->key, spec->annotations[j]->key))
+				return deny(err, "an annotation twice", spec->annotations[i]->key);
 	return 0;
 }
 
@@ -288,6 +303,8 @@ static int check_spec(const Grpc__CreateContainerRequest *req, struct cf_err *er
 		r = check_hooks(spec->hooks, err);
 	if (r == 0)
 		r = check_linux(spec->linux_, err);
+	if (r == 0)
+		r = check_annotations(spec, err);
 	if (r == 0 && spec->n_mounts > GUEST_MOUNTS_MAX)
 		return cf_fail(err, CF_RESOURCE_EXHAUSTED, "%zu mounts", spec->n_mounts);
 	for (size_t i = 0; r == 0 && i < spec->n_mounts; i++)

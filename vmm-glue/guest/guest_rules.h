@@ -10,11 +10,12 @@
 #include "base/bytes.h"
 #include "proto/agent.pb-c.h"
 
-#define GUEST_ID_MAX       255u       /* bytes of a container or exec id */
-#define GUEST_PATH_MAX     4095u      /* bytes of a path from the host */
-#define GUEST_FILE_MAX     (64 << 20) /* bytes of one copied file */
-#define GUEST_MOUNTS_MAX   256u
-#define GUEST_STORAGES_MAX 64u
+#define GUEST_ID_MAX          255u       /* bytes of a container or exec id */
+#define GUEST_PATH_MAX        4095u      /* bytes of a path from the host */
+#define GUEST_FILE_MAX        (64 << 20) /* bytes of one copied file */
+#define GUEST_MOUNTS_MAX      256u
+#define GUEST_STORAGES_MAX    64u
+#define GUEST_ANNOTATIONS_MAX 4096u
 
 /* What the wire calls things, whatever the directory is here. */
 #define GUEST_WIRE_ROOT    "/run/kata-containers"
@@ -33,7 +34,8 @@ cf_must_use int guest_rules_sandbox(const Grpc__CreateSandboxRequest *req, struc
 
 /*
  * The request without its process (that is the policy's): hooks, devices, seccomp, sysctl, id maps,
- * labels, propagation, mounts, storages.
+ * labels, propagation, mounts, storages, and no name twice in what protobuf calls a map: whoever judged
+ * the one value would have run the other.
  */
 cf_must_use int guest_rules_container(const Grpc__CreateContainerRequest *req, struct cf_err *err);
 /* Things no exec may carry: users by name, labels. The words are the policy's. */

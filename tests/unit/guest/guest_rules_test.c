@@ -251,6 +251,30 @@ static void with_sysctl(struct fx_container *c)
 	c->linux_spec.sysctl = list;
 	c->linux_spec.n_sysctl = 1;
 }
+static void with_sysctl_twice(struct fx_container *c)
+{
+	static char key[] = "net.ipv4.ip_unprivileged_port_start";
+	static Grpc__Linux__SysctlEntry entry;
+	static Grpc__Linux__SysctlEntry *list[] = { &entry, &entry };
+
+	grpc__linux__sysctl_entry__init(&entry);
+	entry.key = key;
+	entry.value = text;
+	c->linux_spec.sysctl = list;
+	c->linux_spec.n_sysctl = 2;
+}
+static void with_annotation_twice(struct fx_container *c)
+{
+	fx_annotate(c, "io.kubernetes.cri.container-type", "container");
+	fx_annotate(c, "io.kubernetes.cri.container-type", "sandbox");
+}
+static void with_too_many_annotations(struct fx_container *c)
+{
+	static Grpc__Spec__AnnotationsEntry *list[GUEST_ANNOTATIONS_MAX + 1];
+
+	c->spec.annotations = list;
+	c->spec.n_annotations = CF_ARRAY_LEN(list);
+}
 static void with_device_rule(struct fx_container *c)
 {
 	static Grpc__LinuxDeviceCgroup rule;
@@ -298,10 +322,10 @@ static void with_other_exec_id(struct fx_container *c)
 CF_TEST(container_carries_nothing_that_is_ours_to_decide)
 {
 	static void (*const denied[])(struct fx_container *) = {
-		with_apparmor,    with_selinux,     with_mount_label,  with_propagation,
-		with_hook,        with_seccomp,     with_id_map,       with_rdt,
-		with_sysctl,      with_device_rule, with_agent_device, with_shared_mount,
-		with_string_user,
+		with_apparmor,    with_selinux,      with_mount_label,      with_propagation,
+		with_hook,        with_seccomp,      with_id_map,           with_rdt,
+		with_sysctl,      with_device_rule,  with_agent_device,     with_shared_mount,
+		with_string_user, with_sysctl_twice, with_annotation_twice,
 	};
 	struct cf_err err;
 
@@ -309,6 +333,7 @@ CF_TEST(container_carries_nothing_that_is_ours_to_decide)
 	for (size_t i = 0; i < CF_ARRAY_LEN(denied); i++)
 		EXPECT_FAILS(judge(denied[i], &err), CF_PERMISSION_DENIED);
 	EXPECT_FAILS(judge(with_other_exec_id, &err), CF_INVALID_ARGUMENT);
+	EXPECT_FAILS(judge(with_too_many_annotations, &err), CF_RESOURCE_EXHAUSTED);
 }
 
 static int mount_rule(const char *destination, const char *type, const char *source,
