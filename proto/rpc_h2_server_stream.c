@@ -99,10 +99,16 @@ static void find_method(struct scall *call, struct cf_view path)
 	}
 }
 
+/* What HTTP/2 does not allow, and values that are no UTF-8, no handler sees: there is no NUL in the rest. */
+static bool is_meta(struct cf_view name, struct cf_view value)
+{
+	return nghttp2_check_header_name(name.data, name.size) &&
+	       nghttp2_check_header_value(value.data, value.size) && cf_view_is_utf8(value);
+}
+
 static void keep_meta(struct scall *call, struct cf_view name, struct cf_view value)
 {
-	if (cf_view_has_nul(value) || !cf_view_is_utf8(value) ||
-	    !charge(call, name.size + value.size + 2))
+	if (!is_meta(name, value) || !charge(call, name.size + value.size + 2))
 		return;
 	cf_buf_add_view(&call->meta, name);
 	cf_buf_add_byte(&call->meta, 0);
@@ -413,6 +419,11 @@ int rpc_h2_streams_init(struct rpc_grpc_server *srv, struct cf_err *err)
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_close);
 	nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_sent);
 	nghttp2_option_set_no_closed_streams(srv->option, 1);
+	/*
+	 * HTTP's own rules are not asked for: older clients in Go (grpc 1.50 is one) give the socket's path as
+	 * their :authority, and nghttp2 would refuse that. What is read of a request is checked where it is.
+	 */
+	nghttp2_option_set_no_http_messaging(srv->option, 1);
 	nghttp2_option_set_max_outbound_ack(srv->option, RPC_H2_ACKS_MAX);
 	nghttp2_option_set_max_settings(srv->option, RPC_H2_SETTINGS_MAX);
 	nghttp2_option_set_stream_reset_rate_limit(srv->option, RPC_H2_RESETS_BURST,

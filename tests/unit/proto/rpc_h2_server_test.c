@@ -168,17 +168,27 @@ CF_TEST(h2_server_answers_before_the_end_of_what_it_does_not_want)
 
 /* ---- metadata ---- */
 
-static struct raw_answer who(struct raw *r, uint32_t id, const char *name, struct cf_view value)
+/* A request whose headers are @block, which is given up, and whose message is empty. */
+static struct raw_answer ask_with(struct raw *r, uint32_t id, struct cf_buf *block)
 {
-	struct cf_buf b = { 0 }, block = { 0 };
+	struct cf_buf b = { 0 };
+
+	put_frame(&b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, cf_buf_view(block));
+	cf_buf_fini(block);
+	put_data(&b, id, NGHTTP2_FLAG_END_STREAM, cf_view("\0\0\0\0\0", 5));
+	return ask(r, id, &b);
+}
+
+static struct raw_answer who(struct raw *r, uint32_t id, struct cf_view name, struct cf_view value)
+{
+	struct cf_buf block = { 0 };
 
 	put_head(&block, "POST", "Who");
 	put_pairs(&block, raw_grpc);
-	put_pair(&block, name, value);
-	put_frame(&b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, cf_buf_view(&block));
-	cf_buf_fini(&block);
-	put_data(&b, id, NGHTTP2_FLAG_END_STREAM, cf_view("\0\0\0\0\0", 5));
-	return ask(r, id, &b);
+	cf_buf_add_byte(&block, 0);
+	put_text(&block, name);
+	put_text(&block, value);
+	return ask_with(r, id, &block);
 }
 
 static bool has(const struct raw_answer *a, const char *text)
@@ -190,16 +200,76 @@ CF_TEST(h2_server_keeps_metadata_that_is_text)
 {
 	struct world *w = world_start(NULL);
 	struct raw r = hello(w);
-	struct raw_answer a = who(&r, 1, "x-test", cf_view("seen\xc3\xa4", 6));
+	struct raw_answer a = who(&r, 1, cf_view_str("x-test"), cf_view("seen\xc3\xa4", 6));
 
 	EXPECT(a.is_ended && has(&a, "seen\xc3\xa4") && has(&a, "none"));
 	cf_buf_fini(&a.data);
-	a = who(&r, 3, "containerd-namespace", cf_view_str("k8s.io"));
+	a = who(&r, 3, cf_view_str("containerd-namespace"), cf_view_str("k8s.io"));
 	EXPECT(a.is_ended && has(&a, "k8s.io"));
 	cf_buf_fini(&a.data);
-	a = who(&r, 5, "x-test", cf_view("seen\xc3", 5));
+	a = who(&r, 5, cf_view_str("x-test"), cf_view("seen\xc3", 5));
 	EXPECT(a.is_ended && !has(&a, "seen"));
 	cf_buf_fini(&a.data);
+	raw_close(&r);
+	world_free(w);
+}
+
+/* Older clients in Go, grpc 1.50 is one, put the socket's path there. */
+CF_TEST(h2_server_takes_any_authority)
+{
+	static const char *const names[] = {
+		"localhost", "/run/x.sock", "%2Frun%2Fx.sock", "unix:///run/x.sock", "",
+		"a b",       "\x01",
+	};
+	static const char *const pairs[] = { ":method", "POST", ":path", "/test.Service/Echo",
+		                             NULL };
+	struct world *w = world_start(NULL);
+	struct raw r = hello(w);
+
+	for (uint32_t i = 0; i <= CF_ARRAY_LEN(names); i++) {
+		struct cf_buf block = { 0 };
+
+		put_pairs(&block, pairs);
+		if (i < CF_ARRAY_LEN(names)) /* the last has none, as all of them have no :scheme */
+			put_pair(&block, ":authority", cf_view_str(names[i]));
+		put_pairs(&block, raw_grpc);
+		struct raw_answer a = ask_with(&r, 2 * i + 1, &block);
+
+		EXPECT(a.is_ended && !a.is_reset);
+		EXPECT_STR(a.grpc_status, "0");
+		cf_buf_fini(&a.data);
+	}
+	raw_close(&r);
+	world_free(w);
+}
+
+#define BYTES(text)                                                                                \
+	{                                                                                          \
+		(const uint8_t *)(text), sizeof(text) - 1                                          \
+	}
+
+/* No handler sees any of it, nor a header of its parts. */
+CF_TEST(h2_server_passes_over_headers_that_http2_forbids)
+{
+	static const struct {
+		struct cf_view name, value;
+	} bad[] = {
+		{ BYTES("x-test\0seen\0y"), BYTES("v") }, { BYTES("y\0x-test\0seen"), BYTES("v") },
+		{ BYTES("X-Test"), BYTES("seen") },       { BYTES(""), BYTES("x-test\0seen") },
+		{ BYTES("y"), BYTES("v\0x-test\0seen") }, { BYTES("x-test"), BYTES("seen\0") },
+		{ BYTES("x-test"), BYTES("seen\n") },     { BYTES(":x-test"), BYTES("seen") },
+	};
+	struct world *w = world_start(NULL);
+	struct raw r = hello(w);
+
+	for (uint32_t i = 0; i < CF_ARRAY_LEN(bad); i++) {
+		struct raw_answer a = who(&r, 2 * i + 1, bad[i].name, bad[i].value);
+
+		EXPECT(a.is_ended && !has(&a, "seen"));
+		EXPECT_STR(a.grpc_status, "0");
+		cf_buf_fini(&a.data);
+	}
+	echo_on(&r, 2 * CF_ARRAY_LEN(bad) + 1);
 	raw_close(&r);
 	world_free(w);
 }
