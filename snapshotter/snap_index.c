@@ -6,35 +6,16 @@
 #include <assert.h>
 
 #define BUCKETS_MIN          256u
-#define BLOCK_ENTRIES        128u
 #define BUCKETS_EXPECTED_MAX (1u << 20) /* whatever the disk promises */
 
-struct entry {
-	struct snap_record *rec;
-	int64_t id;
-	uint64_t name_hash, ref_hash;
-	size_t children;                        /* records with this one as parent */
-	struct entry *by_name, *by_ref, *by_id; /* next in the bucket */
-	struct entry *next_file, **file_link;   /* of those with files */
-	bool has_ref;
-};
-
 struct table {
-	struct entry **buckets;
-};
-
-/* Entries come in blocks, and are used again: there are many, all of one size. */
-struct block {
-	struct block *next;
-	struct entry entries[];
+	struct snap_record **buckets;
 };
 
 struct snap_index {
 	struct table names, refs, ids;
-	struct entry *files; /* whose record has SNAP_FILES */
-	struct entry *spare; /* not in use, linked by by_name */
-	struct block *blocks;
-	size_t buckets; /* a power of two, the same for all three */
+	struct snap_record *files; /* those with SNAP_FILES */
+	size_t buckets;            /* a power of two, the same for all three */
 	size_t count;
 };
 
@@ -73,75 +54,48 @@ static uint64_t hash_id(int64_t id)
 	return (uint64_t)id * 11400714819323198485u >> 20;
 }
 
-static void add_block(struct snap_index *ix, size_t entries)
-{
-	struct block *b = cf_zalloc(sizeof(*b) + entries * sizeof(b->entries[0]));
-
-	b->next = ix->blocks;
-	ix->blocks = b;
-	for (size_t i = entries; i-- > 0;) {
-		b->entries[i].by_name = ix->spare;
-		ix->spare = &b->entries[i];
-	}
-}
-
-static struct entry *entry_take(struct snap_index *ix)
-{
-	if (!ix->spare)
-		add_block(ix, BLOCK_ENTRIES);
-	struct entry *e = ix->spare;
-
-	ix->spare = e->by_name;
-	return e;
-}
-
-static void entry_give(struct snap_index *ix, struct entry *e)
-{
-	*e = (struct entry){ .by_name = ix->spare };
-	ix->spare = e;
-}
-
-static void link_entry(struct snap_index *ix, struct entry *e)
+static void link_record(struct snap_index *ix, struct snap_record *rec)
 {
 	size_t mask = ix->buckets - 1;
-	struct entry **name = &ix->names.buckets[e->name_hash & mask];
-	struct entry **ref = &ix->refs.buckets[e->ref_hash & mask];
-	struct entry **id = &ix->ids.buckets[hash_id(e->id) & mask];
+	struct snap_place *at = &rec->place;
+	struct snap_record **name = &ix->names.buckets[at->name_hash & mask];
+	struct snap_record **ref = &ix->refs.buckets[at->ref_hash & mask];
+	struct snap_record **id = &ix->ids.buckets[hash_id(rec->id) & mask];
 
-	e->by_name = *name;
-	*name = e;
-	e->by_id = *id;
-	*id = e;
-	if (e->has_ref) {
-		e->by_ref = *ref;
-		*ref = e;
+	at->by_name = *name;
+	*name = rec;
+	at->by_id = *id;
+	*id = rec;
+	if (at->has_ref) {
+		at->by_ref = *ref;
+		*ref = rec;
 	}
 }
 
-static void link_file(struct snap_index *ix, struct entry *e)
+static void link_file(struct snap_index *ix, struct snap_record *rec)
 {
-	if (!(e->rec->flags & SNAP_FILES))
+	if (!(rec->flags & SNAP_FILES))
 		return;
-	e->next_file = ix->files;
-	e->file_link = &ix->files;
+	rec->place.next_file = ix->files;
+	rec->place.file_link = &ix->files;
 	if (ix->files)
-		ix->files->file_link = &e->next_file;
-	ix->files = e;
+		ix->files->place.file_link = &rec->place.next_file;
+	ix->files = rec;
 }
 
-static void unlink_file(struct entry *e)
+static void unlink_file(struct snap_record *rec)
 {
-	*e->file_link = e->next_file;
-	if (e->next_file)
-		e->next_file->file_link = e->file_link;
+	*rec->place.file_link = rec->place.next_file;
+	if (rec->place.next_file)
+		rec->place.next_file->place.file_link = rec->place.file_link;
 }
 
 static void tables_make(struct snap_index *ix, size_t buckets)
 {
 	ix->buckets = buckets;
-	ix->names.buckets = cf_zalloc_n(buckets, sizeof(struct entry *));
-	ix->refs.buckets = cf_zalloc_n(buckets, sizeof(struct entry *));
-	ix->ids.buckets = cf_zalloc_n(buckets, sizeof(struct entry *));
+	ix->names.buckets = cf_zalloc_n(buckets, sizeof(struct snap_record *));
+	ix->refs.buckets = cf_zalloc_n(buckets, sizeof(struct snap_record *));
+	ix->ids.buckets = cf_zalloc_n(buckets, sizeof(struct snap_record *));
 }
 
 static void resize(struct snap_index *ix, size_t buckets)
@@ -150,9 +104,9 @@ static void resize(struct snap_index *ix, size_t buckets)
 
 	tables_make(ix, buckets);
 	for (size_t i = 0; i < old.buckets; i++) {
-		for (struct entry *e = old.names.buckets[i], *next; e; e = next) {
-			next = e->by_name;
-			link_entry(ix, e);
+		for (struct snap_record *rec = old.names.buckets[i], *next; rec; rec = next) {
+			next = rec->place.by_name;
+			link_record(ix, rec);
 		}
 	}
 	free(old.names.buckets);
@@ -168,8 +122,6 @@ void snap_index_expect(struct snap_index *ix, size_t count)
 		buckets *= 2;
 	if (buckets > ix->buckets)
 		resize(ix, buckets);
-	if (count > BLOCK_ENTRIES)
-		add_block(ix, CF_MIN(count, (size_t)BUCKETS_EXPECTED_MAX));
 }
 
 struct snap_index *snap_index_new(void)
@@ -185,12 +137,10 @@ struct snap_index *snap_index_free(struct snap_index *ix)
 	if (!ix)
 		return NULL;
 	for (size_t i = 0; i < ix->buckets; i++) {
-		for (struct entry *e = ix->names.buckets[i]; e; e = e->by_name)
-			snap_record_unref(e->rec);
-	}
-	for (struct block *b = ix->blocks, *next; b; b = next) {
-		next = b->next;
-		free(b);
+		for (struct snap_record *rec = ix->names.buckets[i], *next; rec; rec = next) {
+			next = rec->place.by_name;
+			snap_record_unref(rec);
+		}
 	}
 	free(ix->names.buckets);
 	free(ix->refs.buckets);
@@ -199,143 +149,123 @@ struct snap_index *snap_index_free(struct snap_index *ix)
 	return NULL;
 }
 
-static struct entry *find_id(const struct snap_index *ix, int64_t id)
+static struct snap_record *find_name(const struct snap_index *ix, uint64_t h, const char *name)
 {
-	struct entry *e = ix->ids.buckets[hash_id(id) & (ix->buckets - 1)];
+	struct snap_record *rec = ix->names.buckets[h & (ix->buckets - 1)];
 
-	while (e && e->id != id)
-		e = e->by_id;
-	return e;
+	while (rec && (rec->place.name_hash != h || !cf_streq(rec->name, name)))
+		rec = rec->place.by_name;
+	return rec;
 }
 
-static struct entry *find_name(const struct snap_index *ix, uint64_t h, const char *name)
-{
-	struct entry *e = ix->names.buckets[h & (ix->buckets - 1)];
-
-	while (e && (e->name_hash != h || !cf_streq(e->rec->name, name)))
-		e = e->by_name;
-	return e;
-}
-
-struct snap_index_item snap_index_item(struct snap_record *rec)
+void snap_index_prepare(struct snap_record *rec)
 {
 	const char *ref =
 		rec->kind == SNAP_COMMITTED ? snap_record_label(rec, SNAP_LABEL_REF) : NULL;
-	struct snap_index_item item = { .rec = rec,
-		                        .name_hash = hash_name(rec->name),
-		                        .has_ref = ref != NULL };
 
+	rec->place =
+		(struct snap_place){ .name_hash = hash_name(rec->name), .has_ref = ref != NULL };
 	if (ref) /* mostly its name, and the same text then */
-		item.ref_hash = ref == rec->name ? item.name_hash : hash_name(ref);
-	return item;
+		rec->place.ref_hash = ref == rec->name ? rec->place.name_hash : hash_name(ref);
 }
 
-bool snap_index_try_add(struct snap_index *ix, const struct snap_index_item *item)
+bool snap_index_try_add(struct snap_index *ix, struct snap_record *rec, struct snap_record *parent)
 {
-	struct snap_record *rec = item->rec;
+	struct snap_place *at = &rec->place;
 
-	if (find_name(ix, item->name_hash, rec->name))
+	if (find_name(ix, at->name_hash, rec->name))
 		return false;
-	struct entry *parent = rec->parent_id ? find_id(ix, rec->parent_id) : NULL;
-	struct entry *e = entry_take(ix);
-
 	if (ix->count >= ix->buckets)
 		resize(ix, ix->buckets * 2);
-	*e = (struct entry){
-		.rec = rec, .id = rec->id, .name_hash = item->name_hash, .has_ref = item->has_ref
-	};
-	if (item->has_ref)
-		e->ref_hash = hash_ref(item->ref_hash,
-		                       parent ? parent->name_hash : hash_name(rec->parent));
+	if (at->has_ref)
+		at->ref_hash = hash_ref(at->ref_hash,
+		                        parent ? parent->place.name_hash : hash_name(rec->parent));
 	if (parent)
-		parent->children++;
-	link_entry(ix, e);
-	link_file(ix, e);
+		parent->place.children++;
+	link_record(ix, rec);
+	link_file(ix, rec);
 	ix->count++;
 	return true;
 }
 
 void snap_index_add(struct snap_index *ix, struct snap_record *rec_take)
 {
-	struct snap_index_item item = snap_index_item(rec_take);
-	bool is_new = snap_index_try_add(ix, &item);
+	snap_index_prepare(rec_take);
+	bool is_new = snap_index_try_add(
+		ix, rec_take,
+		rec_take->parent_id ? snap_index_get_id(ix, rec_take->parent_id) : NULL);
 
 	assert(is_new);
 	(void)is_new;
 }
 
-#define UNLINK(head, e, next)                                                                      \
+#define UNLINK(head, rec, next)                                                                    \
 	do {                                                                                       \
-		struct entry **link_ = (head);                                                     \
-		while (*link_ != (e))                                                              \
-			link_ = &(*link_)->next;                                                   \
-		*link_ = (e)->next;                                                                \
+		struct snap_record **link_ = (head);                                               \
+		while (*link_ != (rec))                                                            \
+			link_ = &(*link_)->place.next;                                             \
+		*link_ = (rec)->place.next;                                                        \
 	} while (0)
 
 struct snap_record *snap_index_take(struct snap_index *ix, int64_t id)
 {
-	struct entry *e = find_id(ix, id);
+	struct snap_record *rec = snap_index_get_id(ix, id);
 	size_t mask = ix->buckets - 1;
 
-	if (!e)
+	if (!rec)
 		return NULL;
-	UNLINK(&ix->ids.buckets[hash_id(id) & mask], e, by_id);
-	UNLINK(&ix->names.buckets[e->name_hash & mask], e, by_name);
-	if (e->has_ref)
-		UNLINK(&ix->refs.buckets[e->ref_hash & mask], e, by_ref);
-	if (e->file_link)
-		unlink_file(e);
-	struct snap_record *rec = e->rec;
-	struct entry *parent = rec->parent_id ? find_id(ix, rec->parent_id) : NULL;
+	UNLINK(&ix->ids.buckets[hash_id(id) & mask], rec, by_id);
+	UNLINK(&ix->names.buckets[rec->place.name_hash & mask], rec, by_name);
+	if (rec->place.has_ref)
+		UNLINK(&ix->refs.buckets[rec->place.ref_hash & mask], rec, by_ref);
+	if (rec->place.file_link)
+		unlink_file(rec);
+	struct snap_record *parent = rec->parent_id ? snap_index_get_id(ix, rec->parent_id) : NULL;
 
 	if (parent)
-		parent->children--;
-	entry_give(ix, e);
+		parent->place.children--;
 	ix->count--;
 	return rec;
 }
 
 void snap_index_swap(struct snap_index *ix, struct snap_record *rec_take, struct snap_record **ret)
 {
-	struct entry *e = find_id(ix, rec_take->id);
-	size_t children = e ? e->children : 0;
-
 	*ret = snap_index_take(ix, rec_take->id);
 	snap_index_add(ix, rec_take);
-	find_id(ix, rec_take->id)->children = children;
+	rec_take->place.children = *ret ? (*ret)->place.children : 0;
 }
 
 size_t snap_index_children(const struct snap_index *ix, int64_t id)
 {
-	struct entry *e = find_id(ix, id);
+	const struct snap_record *rec = snap_index_get_id(ix, id);
 
-	return e ? e->children : 0;
+	return rec ? rec->place.children : 0;
 }
 
 struct snap_record *snap_index_get(const struct snap_index *ix, const char *name)
 {
-	struct entry *e = find_name(ix, hash_name(name), name);
-
-	return e ? e->rec : NULL;
+	return find_name(ix, hash_name(name), name);
 }
 
 struct snap_record *snap_index_get_id(const struct snap_index *ix, int64_t id)
 {
-	struct entry *e = find_id(ix, id);
+	struct snap_record *rec = ix->ids.buckets[hash_id(id) & (ix->buckets - 1)];
 
-	return e ? e->rec : NULL;
+	while (rec && rec->id != id)
+		rec = rec->place.by_id;
+	return rec;
 }
 
 struct snap_record *snap_index_find_ref(const struct snap_index *ix, const char *ref,
                                         const char *parent)
 {
 	uint64_t h = hash_ref(hash_name(ref), hash_name(parent));
+	struct snap_record *rec = ix->refs.buckets[h & (ix->buckets - 1)];
 
-	for (struct entry *e = ix->refs.buckets[h & (ix->buckets - 1)]; e; e = e->by_ref)
-		if (e->ref_hash == h && cf_streq(e->rec->parent, parent) &&
-		    cf_streq(snap_record_label(e->rec, SNAP_LABEL_REF), ref))
-			return e->rec;
-	return NULL;
+	while (rec && (rec->place.ref_hash != h || !cf_streq(rec->parent, parent) ||
+	               !cf_streq(snap_record_label(rec, SNAP_LABEL_REF), ref)))
+		rec = rec->place.by_ref;
+	return rec;
 }
 
 size_t snap_index_count(const struct snap_index *ix)
@@ -347,13 +277,13 @@ void snap_index_each(const struct snap_index *ix, void (*fn)(struct snap_record 
                      void *user)
 {
 	for (size_t i = 0; i < ix->buckets; i++)
-		for (struct entry *e = ix->names.buckets[i]; e; e = e->by_name)
-			fn(e->rec, user);
+		for (struct snap_record *rec = ix->names.buckets[i]; rec; rec = rec->place.by_name)
+			fn(rec, user);
 }
 
 void snap_index_each_file(const struct snap_index *ix,
                           void (*fn)(struct snap_record *rec, void *user), void *user)
 {
-	for (struct entry *e = ix->files; e; e = e->next_file)
-		fn(e->rec, user);
+	for (struct snap_record *rec = ix->files; rec; rec = rec->place.next_file)
+		fn(rec, user);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * The records in memory, by name, by id and by (snapshot.ref, parent), with the
- * number of children of each. No locking of its own: the store's.
+ * The records in memory, by name, by id and by (snapshot.ref, parent), with the number of children of
+ * each. Its links are in the records (snap_record.place): a record is in one index at most. No locking of
+ * its own: the store's.
  */
 #include "snapshotter/snap_store.h"
 
@@ -15,15 +16,13 @@ void snap_index_expect(struct snap_index *ix, size_t count);
 
 /* Takes the reference; the name must be free (asserted), the parent must be there already. */
 void snap_index_add(struct snap_index *ix, struct snap_record *rec_take);
-/* What of a record can be made ready without the index, on any thread. */
-struct snap_index_item {
-	struct snap_record *rec;
-	uint64_t name_hash, ref_hash;
-	bool has_ref;
-};
-struct snap_index_item snap_index_item(struct snap_record *rec);
-/* As snap_index_add() where the name may be taken: then false, and the reference stays the caller's. */
-bool snap_index_try_add(struct snap_index *ix, const struct snap_index_item *item);
+/* What can be made ready of a record's place without the index, on any thread. */
+void snap_index_prepare(struct snap_record *rec);
+/*
+ * As snap_index_add() of a record that was prepared and whose @parent is known (NULL: it has none), where
+ * the name may be taken: then false, and the reference stays the caller's.
+ */
+bool snap_index_try_add(struct snap_index *ix, struct snap_record *rec, struct snap_record *parent);
 /* Takes a record out by id; its reference goes to the caller. NULL when it is not there. */
 struct snap_record *snap_index_take(struct snap_index *ix, int64_t id);
 /* Puts a record in the place of the one with its id, whose children are its own then. */

@@ -11,7 +11,7 @@
 #define RANGES      16u /* more than threads: ids may lie closer at one end than at the other */
 
 struct records {
-	struct snap_index_item *items;
+	struct snap_record **items;
 	size_t count, cap;
 };
 
@@ -42,17 +42,17 @@ struct reader {
 	struct cf_err err;
 };
 
-static void records_add(struct records *to, struct snap_index_item item_take)
+static void records_add(struct records *to, struct snap_record *rec_take)
 {
 	cf_grow(&to->items, &to->cap, to->count + 1);
-	to->items[to->count++] = item_take;
+	to->items[to->count++] = rec_take;
 }
 
 static void loading_fini(struct loading *l)
 {
 	for (size_t i = 0; i < RANGES; i++) {
 		for (size_t j = 0; j < l->ranges[i].records.count; j++)
-			snap_record_unref(l->ranges[i].records.items[j].rec);
+			snap_record_unref(l->ranges[i].records.items[j]);
 		free(l->ranges[i].records.items);
 	}
 	free(l->waiting.items);
@@ -60,18 +60,15 @@ static void loading_fini(struct loading *l)
 
 /* ---- putting together ---- */
 
-static int link_record(struct snap_index *ix, const struct snap_index_item *item,
+static int link_record(struct snap_index *ix, struct snap_record *rec, struct snap_record *below,
                        struct cf_err *err)
 {
-	struct snap_record *rec = item->rec;
-	struct snap_record *below = rec->parent_id ? snap_index_get_id(ix, rec->parent_id) : NULL;
-
 	if (below && below->kind != SNAP_COMMITTED)
 		return cf_fail(err, CF_DATA_LOSS, "record %lld: its parent is not committed",
 		               (long long)rec->id);
 	if (below)
 		snap_record_put_on(rec, below);
-	if (!snap_index_try_add(ix, item))
+	if (!snap_index_try_add(ix, rec, below))
 		return cf_fail(err, CF_DATA_LOSS, "record %lld: its name is another's too",
 		               (long long)rec->id);
 	snap_record_ref(rec);
@@ -88,12 +85,14 @@ static int link_records(struct snap_index *ix, const struct records *from, struc
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < from->count; i++) {
-		int64_t parent = from->items[i].rec->parent_id;
+		struct snap_record *rec = from->items[i];
+		struct snap_record *below =
+			rec->parent_id ? snap_index_get_id(ix, rec->parent_id) : NULL;
 
-		if (parent && !snap_index_get_id(ix, parent))
-			records_add(later, from->items[i]);
+		if (rec->parent_id && !below)
+			records_add(later, rec);
 		else
-			r = link_record(ix, &from->items[i], err);
+			r = link_record(ix, rec, below, err);
 	}
 	return r;
 }
@@ -108,7 +107,7 @@ static int link_later(struct snap_index *ix, struct records *waiting, struct cf_
 		r = link_records(ix, waiting, &left, err);
 		if (r == 0 && left.count == waiting->count)
 			r = cf_fail(err, CF_DATA_LOSS, "record %lld: its parent is missing",
-			            (long long)left.items[0].rec->id);
+			            (long long)left.items[0]->id);
 		free(waiting->items);
 		*waiting = left;
 	}
@@ -135,7 +134,8 @@ static int read_range(struct cf_db_tx *tx, struct range *to, struct snap_slab **
 	int r = snap_rows_query(tx, to->from, to->until, &rows, err);
 
 	while (r == 0 && (r = snap_rows_next(&rows, slab_at, &rec, err)) == 0 && rec) {
-		records_add(&to->records, snap_index_item(rec));
+		snap_index_prepare(rec);
+		records_add(&to->records, rec);
 		to->sum ^= rec->sum;
 	}
 	return r;
@@ -213,7 +213,7 @@ static int check_total(const struct loading *l, struct cf_err *err)
 		seen.sum ^= l->ranges[i].sum;
 		seen.count += (int64_t)in->count;
 		if (in->count)
-			seen.next = in->items[in->count - 1].rec->id + 1;
+			seen.next = in->items[in->count - 1]->id + 1;
 	}
 	if (seen.count != total->count || seen.sum != total->sum)
 		return cf_fail(err, CF_DATA_LOSS, "%lld records are not the %lld that were written",

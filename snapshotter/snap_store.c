@@ -526,23 +526,22 @@ struct import_in {
 	struct snap_record **made;
 	size_t count;
 	int64_t last_id;
-	struct snap_index *seen;
+	struct snap_index *seen; /* the store's, once all of it is durable */
 	struct snap_rows_total total;
 };
 
 /* @seen: the rows before this one. What does not fit would keep the store from being opened again. */
 static int check_import(struct snap_index *seen, struct snap_record *rec, struct cf_err *err)
 {
-	const struct snap_record *parent =
+	struct snap_record *parent =
 		rec->parent_id ? snap_index_get_id(seen, rec->parent_id) : NULL;
 
 	if (rec->parent_id && (!parent || parent->kind != SNAP_COMMITTED))
 		return cf_fail(err, CF_INVALID_ARGUMENT,
 		               "snapshot %s: its parent is not a committed one before it",
 		               rec->name);
-	struct snap_index_item item = snap_index_item(rec);
-
-	if (snap_index_get_id(seen, rec->id) || !snap_index_try_add(seen, &item))
+	snap_index_prepare(rec);
+	if (snap_index_get_id(seen, rec->id) || !snap_index_try_add(seen, rec, parent))
 		return cf_fail(err, CF_ALREADY_EXISTS, "snapshot %s: there are two of it",
 		               rec->name);
 	snap_record_ref(rec);
@@ -592,8 +591,10 @@ static void import_done(void *user, int r, const struct cf_err *err)
 		return;
 	in->st->total = in->total;
 	pthread_rwlock_wrlock(&in->st->lock);
-	for (size_t i = 0; i < in->count; i++)
-		snap_index_add(in->st->index, snap_record_ref(in->made[i]));
+	struct snap_index *empty = in->st->index;
+
+	in->st->index = in->seen;
+	in->seen = empty;
 	pthread_rwlock_unlock(&in->st->lock);
 }
 

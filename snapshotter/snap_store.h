@@ -41,7 +41,16 @@ enum {
 	SNAP_FILES = SNAP_HAS_DIR | SNAP_EROFS | SNAP_ON_EROFS, /* a start has to look after it */
 };
 
-/* Never changes once made: share it freely, replace it to change it. */
+/* Where a record stands in the store's index, and nobody else's business (snap_index.h). */
+struct snap_place {
+	uint64_t name_hash, ref_hash;
+	size_t children;                              /* records with this one as parent */
+	struct snap_record *by_name, *by_ref, *by_id; /* next in the bucket */
+	struct snap_record *next_file, **file_link;   /* of those with files */
+	bool has_ref;
+};
+
+/* Never changes once made, its place aside: share it freely, replace it to change it. */
 struct snap_record {
 	_Atomic unsigned refs;
 	int64_t id, parent_id; /* parent_id 0: none */
@@ -54,6 +63,7 @@ struct snap_record {
 	struct snap_record *below;      /* the one whose name @parent is; NULL: a text of its own */
 	struct snap_slab *slab;         /* whose memory this is; NULL: of its own */
 	struct cf_view labels;          /* as snap_labels_encode() writes them */
+	struct snap_place place;
 };
 
 struct snap_record *snap_record_ref(struct snap_record *rec);
