@@ -74,16 +74,18 @@ int64_t snap_rows_sum(int64_t id, struct cf_view row)
 	struct cf_view data = cf_view_sub(row, sizeof(int64_t), row.size); /* behind the sum */
 	uint64_t a = 14695981039346656037u, b = 1, c = 2, d = 3;
 	uint8_t last[BLOCK] = { 0 };
-	const uint8_t *p = data.data, *end = p + data.size / BLOCK * BLOCK;
+	size_t at = 0;
 
-	for (; p < end; p += BLOCK) {
+	for (; data.size - at >= BLOCK; at += BLOCK) {
+		const uint8_t *p = data.data + at;
+
 		a = mix(a, word_at(p));
 		b = mix(b, word_at(p + 8));
 		c = mix(c, word_at(p + 16));
 		d = mix(d, word_at(p + 24));
 	}
-	if (data.size % BLOCK)
-		memcpy(last, p, data.size % BLOCK);
+	if (at < data.size)
+		memcpy(last, data.data + at, data.size - at);
 	for (size_t i = 0; i < BLOCK; i += 8)
 		a = mix(a, word_at(last + i));
 	return (int64_t)mix(mix(mix(mix(mix(a, b), c), d), data.size), (uint64_t)id);
