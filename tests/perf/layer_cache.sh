@@ -71,7 +71,7 @@ cache_start() { # an empty one
 	cat "$work/cache.log" >&2
 	return 1
 }
-served() { awk '/"GET \/v2\/.*\/blobs\// { for (i = 1; i < NF; i++) if ($i ~ /^HTTP\//) { s += $(i + 2) } } END { print s + 0 }' "$work/access"; }
+served() { awk '/"GET \/v2\/.*\/blobs\// { for (i = 1; i < NF; i++) if ($i ~ /^HTTP\//) { s += $(i + 2) } } END { printf "%.0f\n", s }' "$work/access"; }
 pull() { # CACHE: its seconds, and the bytes of blobs that the registry gave
 	local TIMEFORMAT='%R' before s
 	rm -rf "$out/o"
