@@ -9,6 +9,7 @@
 #include "snapshotter/snap_worker.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -18,19 +19,22 @@
 #define LOST_DRAIN_MS 200  /* the same where nothing of it is kept */
 #define LAST_SECONDS  1    /* then core's own clean-up may take this long */
 #define EXIT_USAGE    2
+#define SETTLE_MS     20 /* from listening; whoever waits for the socket comes first */
 
 #define CONTROL_SOCKET "system.sock" /* as nydus-snapshotter names it */
 
 struct daemon {
 	struct snap_config config;
 	struct cf_loop *loop;
-	struct cf_event *term, *intr;
+	struct cf_event *term, *intr, *settle;
+	pthread_t settler;
+	bool has_settler;
 	struct snap_instances instances;
 	struct snap_metrics *metrics;
 	struct snap_control *control;
 	struct rpc_grpc_server *server;
 	struct snap_watch *watch;
-	bool is_state_lost;
+	bool is_state_lost, is_failed;
 	int control_fd; /* passed by the service manager; -1: none */
 };
 
@@ -197,9 +201,72 @@ static int serve(struct daemon *d, struct cf_err *err)
 	watch_state(d);
 	opts.loop = d->loop;
 	r = rpc_grpc_server_new(&opts, &d->server, err);
+	return r < 0 ? r : listen_all(d, err);
+}
+
+/* ---- ready ---- */
+
+static void say_ready(struct daemon *d)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->instances.count; i++)
+		n += snap_store_count(d->instances.items[i].service.store);
+	cf_log_info("ready", CF_F_STR("address", d->config.address),
+	            CF_F_STR("root", d->config.root), CF_F_UINT("instances", d->instances.count),
+	            CF_F_UINT("snapshots", n));
+	cf_sd_notify("READY=1");
+}
+
+static int get_ready(struct daemon *d, struct cf_err *err)
+{
+	int r = snap_instances_settle(&d->instances, err);
+
 	if (r == 0)
-		r = listen_all(d, err);
-	return r < 0 ? r : open_control(d, err);
+		r = open_control(d, err);
+	if (r == 0)
+		say_ready(d);
+	return r;
+}
+
+static void on_settled(void *arg)
+{
+	struct daemon *d = arg;
+	struct cf_err err;
+
+	if (get_ready(d, &err) == 0)
+		return;
+	cf_log_error("cannot start", CF_F_STR("why", err.msg));
+	d->is_failed = true;
+	cf_loop_stop(d->loop);
+}
+
+static void *settler_main(void *arg)
+{
+	struct daemon *d = arg;
+	struct cf_err err;
+
+	(void)!snap_instances_settle(&d->instances, &err);
+	cf_loop_post(d->loop, on_settled, d);
+	return NULL;
+}
+
+/* Not on the loop's thread: it accepts. */
+static void on_settle(void *arg)
+{
+	struct daemon *d = arg;
+
+	d->has_settler = pthread_create(&d->settler, NULL, settler_main, d) == 0;
+	if (!d->has_settler)
+		on_settled(d);
+}
+
+static int settle(struct daemon *d, struct cf_err *err)
+{
+	if (snap_instances_are_settled(&d->instances))
+		return get_ready(d, err);
+	d->settle = cf_loop_timer(d->loop, SETTLE_MS, false, on_settle, d);
+	return 0;
 }
 
 static bool is_program(const char *name)
@@ -251,6 +318,8 @@ static void shut_down(struct daemon *d)
 {
 	if (d->server)
 		rpc_grpc_server_stop(d->server, d->is_state_lost ? LOST_DRAIN_MS : DRAIN_MS);
+	if (d->has_settler)
+		pthread_join(d->settler, NULL);
 	snap_metrics_flush_log(d->metrics);
 	/* Directories that are still being deleted are taken up again by the next start. */
 	signal(SIGALRM, on_alarm);
@@ -263,6 +332,7 @@ static void shut_down(struct daemon *d)
 	snap_metrics_free(d->metrics);
 	cf_event_free(d->term);
 	cf_event_free(d->intr);
+	cf_event_free(d->settle);
 	cf_loop_free(d->loop);
 	snap_config_fini(&d->config);
 	alarm(0);
@@ -273,19 +343,9 @@ static int start(struct daemon *d, struct cf_err *err)
 	d->metrics = snap_metrics_new();
 	int r = snap_instances_open(&d->config, &d->instances, err);
 
-	return r < 0 ? r : serve(d, err);
-}
-
-static void say_ready(struct daemon *d)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < d->instances.count; i++)
-		n += snap_store_count(d->instances.items[i].service.store);
-	cf_log_info("ready", CF_F_STR("address", d->config.address),
-	            CF_F_STR("root", d->config.root), CF_F_UINT("instances", d->instances.count),
-	            CF_F_UINT("snapshots", n));
-	cf_sd_notify("READY=1");
+	if (r == 0)
+		r = serve(d, err);
+	return r < 0 ? r : settle(d, err);
 }
 
 int main(int argc, char **argv)
@@ -312,10 +372,9 @@ int main(int argc, char **argv)
 	if (r < 0)
 		cf_log_error("cannot start", CF_F_STR("why", err.msg));
 	if (r == 0) {
-		say_ready(&d);
 		cf_loop_run(d.loop);
 		cf_sd_notify("STOPPING=1");
 	}
 	shut_down(&d);
-	return r < 0 || d.is_state_lost ? 1 : 0;
+	return r < 0 || d.is_state_lost || d.is_failed ? 1 : 0;
 }

@@ -6,6 +6,7 @@
 #include "proto/containerd_diff.pb-c.h"
 #include "snapshotter/snap_content.h"
 #include "snapshotter/snap_identity.h"
+#include "snapshotter/snap_name.h"
 #include "snapshotter/snap_service.h"
 #include "snapshotter/snap_users.h"
 
@@ -58,12 +59,12 @@ static char *chain_of_name(const char *name)
 	const char *slash = strrchr(name, '/');
 	const char *last = slash ? slash + 1 : name;
 
-	return snap_service_is_layer_name(name) ? cf_strndup(last, strcspn(last, "#")) : NULL;
+	return snap_name_is_layer(name) ? cf_strndup(last, strcspn(last, "#")) : NULL;
 }
 
 static const char *chain_of_key(const char *key)
 {
-	return snap_service_is_extract_key(key) ? strrchr(key, ' ') + 1 : NULL;
+	return snap_name_is_extract(key) ? strrchr(key, ' ') + 1 : NULL;
 }
 
 /* containerd calls each snapshot NAMESPACE/NUMBER/KEY here, and its diff service tells no namespace. */

@@ -2,6 +2,7 @@
 #include "snapshotter/snap_fsck.h"
 
 #include "base/str.h"
+#include "snapshotter/snap_name.h"
 
 static void row_fini(struct snap_fsck_row *row)
 {
@@ -179,8 +180,7 @@ static const char *parent_name(const struct fsck *f, const struct snap_fsck_row 
 /* What others are built on was committed, and so was what carries a layer's name. */
 static bool is_committed(const struct snap_fsck_row *row)
 {
-	return row->is_parent || snap_service_is_layer_name(row->name) ||
-	       snap_service_is_layer_name(row->key);
+	return row->is_parent || snap_name_is_layer(row->name) || snap_name_is_layer(row->key);
 }
 
 static int add_active(struct fsck *f, const char *key, const char *parent, struct cf_err *err)
@@ -214,7 +214,7 @@ static int add_committed(struct fsck *f, const struct snap_fsck_row *row, const 
 	if (r == 0)
 		r = snap_labels_set(&labels, SNAP_LABEL_OUR_MODE, "guest-pull", err);
 	/* containerd finds a layer again by this label. */
-	if (r == 0 && snap_service_is_layer_name(row->key))
+	if (r == 0 && snap_name_is_layer(row->key))
 		r = snap_labels_set(&labels, SNAP_LABEL_REF, row->key, err);
 	if (r == 0)
 		r = add_active(f, key, parent, err);

@@ -2,6 +2,7 @@
 #include "snapshotter/snap_heal.h"
 
 #include "base/log.h"
+#include "snapshotter/snap_name.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -27,7 +28,7 @@ struct snap_record *snap_heal_container(struct snap_service *s, const char *key,
 	struct snap_record *rec = NULL;
 
 	if (s->is_strict || s->mode != SNAP_MODE_GUEST_PULL || !snap_heal_is_backend_key(key) ||
-	    snap_service_is_extract_key(key))
+	    snap_name_is_extract(key))
 		return NULL;
 	int r = snap_store_add(s->store, &in, &rec, err);
 

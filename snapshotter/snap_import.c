@@ -2,6 +2,7 @@
 #include "snapshotter/snap_import.h"
 
 #include "base/str.h"
+#include "snapshotter/snap_name.h"
 #include "snapshotter/snap_record.h"
 
 #include <dirent.h>
@@ -214,7 +215,7 @@ static unsigned active_flags(const struct import *im, const struct snap_import_r
 
 	if (im->mode != SNAP_MODE_GUEST_PULL)
 		return SNAP_HAS_DIR;
-	if (row->kind == SNAP_ACTIVE && snap_service_is_extract_key(row->name))
+	if (row->kind == SNAP_ACTIVE && snap_name_is_extract(row->name))
 		return SNAP_HAS_DIR | SNAP_NULL_EXTRACT;
 	if (parent < 0)
 		return has_content(im, row->id, &exists) ? SNAP_HAS_DIR : SNAP_HAS_DIR | SNAP_KATA;

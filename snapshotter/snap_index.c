@@ -59,17 +59,21 @@ static void link_record(struct snap_index *ix, struct snap_record *rec)
 	size_t mask = ix->buckets - 1;
 	struct snap_place *at = &rec->place;
 	struct snap_record **name = &ix->names.buckets[at->name_hash & mask];
-	struct snap_record **ref = &ix->refs.buckets[at->ref_hash & mask];
 	struct snap_record **id = &ix->ids.buckets[hash_id(rec->id) & mask];
 
 	at->by_name = *name;
 	*name = rec;
 	at->by_id = *id;
 	*id = rec;
-	if (at->has_ref) {
-		at->by_ref = *ref;
-		*ref = rec;
-	}
+}
+
+static void link_ref(struct snap_index *ix, struct snap_record *rec)
+{
+	struct snap_place *at = &rec->place;
+	struct snap_record **ref = &ix->refs.buckets[at->ref_hash & (ix->buckets - 1)];
+
+	at->by_ref = *ref;
+	*ref = rec;
 }
 
 static void link_file(struct snap_index *ix, struct snap_record *rec)
@@ -107,6 +111,8 @@ static void resize(struct snap_index *ix, size_t buckets)
 		for (struct snap_record *rec = old.names.buckets[i], *next; rec; rec = next) {
 			next = rec->place.by_name;
 			link_record(ix, rec);
+			if (rec->place.is_joined && rec->place.has_ref)
+				link_ref(ix, rec);
 		}
 	}
 	free(old.names.buckets);
@@ -169,34 +175,41 @@ void snap_index_prepare(struct snap_record *rec)
 		rec->place.ref_hash = ref == rec->name ? rec->place.name_hash : hash_name(ref);
 }
 
-bool snap_index_try_add(struct snap_index *ix, struct snap_record *rec, struct snap_record *parent)
+bool snap_index_put(struct snap_index *ix, struct snap_record *rec)
 {
-	struct snap_place *at = &rec->place;
-
-	if (find_name(ix, at->name_hash, rec->name))
+	if (find_name(ix, rec->place.name_hash, rec->name) || snap_index_get_id(ix, rec->id))
 		return false;
 	if (ix->count >= ix->buckets)
 		resize(ix, ix->buckets * 2);
-	if (at->has_ref)
-		at->ref_hash = hash_ref(at->ref_hash,
-		                        parent ? parent->place.name_hash : hash_name(rec->parent));
-	if (parent)
-		parent->place.children++;
 	link_record(ix, rec);
 	link_file(ix, rec);
 	ix->count++;
 	return true;
 }
 
+void snap_index_join(struct snap_index *ix, struct snap_record *rec, struct snap_record *parent)
+{
+	struct snap_place *at = &rec->place;
+
+	at->is_joined = true;
+	if (parent)
+		parent->place.children++;
+	if (!at->has_ref)
+		return;
+	at->ref_hash =
+		hash_ref(at->ref_hash, parent ? parent->place.name_hash : hash_name(rec->parent));
+	link_ref(ix, rec);
+}
+
 void snap_index_add(struct snap_index *ix, struct snap_record *rec_take)
 {
 	snap_index_prepare(rec_take);
-	bool is_new = snap_index_try_add(
-		ix, rec_take,
-		rec_take->parent_id ? snap_index_get_id(ix, rec_take->parent_id) : NULL);
+	bool is_new = snap_index_put(ix, rec_take);
 
 	assert(is_new);
 	(void)is_new;
+	snap_index_join(ix, rec_take,
+	                rec_take->parent_id ? snap_index_get_id(ix, rec_take->parent_id) : NULL);
 }
 
 #define UNLINK(head, rec, next)                                                                    \

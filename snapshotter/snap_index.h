@@ -14,15 +14,16 @@ struct snap_index *snap_index_free(struct snap_index *ix);
 /* So many records are to come. */
 void snap_index_expect(struct snap_index *ix, size_t count);
 
-/* Takes the reference; the name must be free (asserted), the parent must be there already. */
+/* Takes the reference; name and id must be free (asserted), the parent must be there already. */
 void snap_index_add(struct snap_index *ix, struct snap_record *rec_take);
-/* What can be made ready of a record's place without the index, on any thread. */
-void snap_index_prepare(struct snap_record *rec);
 /*
- * As snap_index_add() of a record that was prepared and whose @parent is known (NULL: it has none), where
- * the name may be taken: then false, and the reference stays the caller's.
+ * The same in three steps, for many records in any order of parents: what can be made ready on any
+ * thread; then the record by its name and id, unless one of them is taken (false: the reference stays the
+ * caller's); then, when all are there, its parent's part (NULL: it has none) and its (snapshot.ref, parent).
  */
-bool snap_index_try_add(struct snap_index *ix, struct snap_record *rec, struct snap_record *parent);
+void snap_index_prepare(struct snap_record *rec);
+bool snap_index_put(struct snap_index *ix, struct snap_record *rec);
+void snap_index_join(struct snap_index *ix, struct snap_record *rec, struct snap_record *parent);
 /* Takes a record out by id; its reference goes to the caller. NULL when it is not there. */
 struct snap_record *snap_index_take(struct snap_index *ix, int64_t id);
 /* Puts a record in the place of the one with its id, whose children are its own then. */

@@ -45,37 +45,89 @@ static int take_over(const struct snap_config_instance *ci, struct snap_store *s
 	return 0;
 }
 
-static int open_state(const struct snap_config *c, const struct snap_config_instance *ci,
-                      struct snap_instance *in, struct cf_err *err)
+static int open_content(struct snap_instance *in, struct cf_err *err)
 {
-	cf_cleanup(cf_freep) char *db = cf_asprintf("%s/metadata.sqlite", ci->root);
+	const char *root = in->own->root;
 	struct snap_service *s = &in->service;
-	int r = snap_store_open(db, c->is_relaxed, &s->store, err);
+	int r = take_over(in->own, s->store, err);
 
+	if (r == 0 && in->own->mode != SNAP_MODE_GUEST_PULL)
+		r = snap_heal_keep_dirs(root, s->store, err);
 	if (r == 0)
-		r = take_over(ci, s->store, err);
-	if (r == 0 && ci->mode != SNAP_MODE_GUEST_PULL)
-		r = snap_heal_keep_dirs(ci->root, s->store, err);
-	if (r == 0)
-		r = snap_dirs_open(ci->root, s->store, &s->dirs, err);
-	if (r == 0) {
-		struct snap_erofs_opts erofs = { ci->root, s->store, s->dirs, c->is_relaxed };
-
-		r = snap_erofs_open(&erofs, &s->erofs, err);
-	}
+		r = snap_dirs_open(root, s->store, &s->dirs, err);
 	if (r < 0)
 		return r;
-	s->mode = ci->mode;
+	struct snap_erofs_opts erofs = { root, s->store, s->dirs, in->config->is_relaxed };
+
+	return snap_erofs_open(&erofs, &s->erofs, err);
+}
+
+/* The first to come does it, the others wait. */
+static int settle(struct snap_instance *in, struct cf_err *err)
+{
+	if (!atomic_load(&in->is_settled)) {
+		pthread_mutex_lock(&in->settling);
+		if (!atomic_load(&in->is_settled)) {
+			in->settled = snap_store_load(in->service.store, &in->why);
+			if (in->settled == 0)
+				in->settled = open_content(in, &in->why);
+			atomic_store(&in->is_settled, true);
+		}
+		pthread_mutex_unlock(&in->settling);
+	}
+	if (in->settled < 0)
+		*err = in->why;
+	return in->settled;
+}
+
+int snap_instances_settle(struct snap_instances *in, struct cf_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < in->count; i++)
+		r = settle(&in->items[i], err);
+	return r;
+}
+
+bool snap_instances_are_settled(struct snap_instances *in)
+{
+	for (size_t i = 0; i < in->count; i++)
+		if (!atomic_load(&in->items[i].is_settled))
+			return false;
+	return true;
+}
+
+/* What may refuse to start, or mounts, is done before anybody calls. */
+static int settle_now(struct snap_instance *in, struct cf_err *err)
+{
+	bool is_new = false;
+	int r = snap_store_is_new(in->service.store, &is_new, err);
+
+	return r == 0 && (is_new || in->own->mode != SNAP_MODE_GUEST_PULL) ? settle(in, err) : r;
+}
+
+static int open_state(struct snap_instance *in, struct cf_err *err)
+{
+	const struct snap_config *c = in->config;
+	const char *root = in->own->root;
+	cf_cleanup(cf_freep) char *db = cf_asprintf("%s/metadata.sqlite", root);
+	struct snap_service *s = &in->service;
+	int r = snap_store_begin(db, c->is_relaxed, &s->store, err);
+
+	if (r < 0)
+		return r;
+	s->mode = in->own->mode;
 	s->is_sync_remove = c->is_sync_remove;
 	s->is_strict = c->is_strict;
 	s->is_relaxed = c->is_relaxed;
 	s->notify = c->notify;
 	s->containerd = c->containerd[0] ? c->containerd : NULL;
-	s->mount = (struct snap_mount_opts){ .root = ci->root,
+	s->mount = (struct snap_mount_opts){ .root = root,
 		                             .helper = c->helper,
 		                             .is_minimal = c->is_minimal,
 		                             .is_volatile = c->is_volatile };
-	return snap_service_init(s, err);
+	r = snap_service_init(s, err);
+	return r < 0 ? r : settle_now(in, err);
 }
 
 /* ---- routing ---- */
@@ -111,6 +163,22 @@ static const struct rpc_service *service_named(const struct snap_service *s, con
 	return NULL;
 }
 
+/* Whether the call can be left to its handler: else it is answered. */
+static bool make_ready(struct snap_instance *to, struct rpc_call *call, const ProtobufCMessage *req)
+{
+	bool is_settled = atomic_load(&to->is_settled);
+	struct cf_err err;
+
+	if (cf_streq(call->service, to->service.health.name))
+		return true;
+	if (!is_settled && snap_service_stat_early(&to->service, call, req))
+		return false;
+	if (settle(to, &err) == 0)
+		return true;
+	rpc_fail_err(call, &err);
+	return false;
+}
+
 static void route(struct rpc_call *call, const ProtobufCMessage *req, void *user)
 {
 	struct snap_instances *in = user;
@@ -120,6 +188,8 @@ static void route(struct rpc_call *call, const ProtobufCMessage *req, void *user
 	struct snap_instance *to = snap_instances_find(in, name);
 	const struct rpc_service *s = service_named(&to->service, call->service);
 
+	if (!make_ready(to, call, req))
+		return;
 	for (size_t i = 0; s && i < s->method_count; i++) {
 		if (!cf_streq(s->methods[i].name, call->method))
 			continue;
@@ -160,11 +230,7 @@ static void make_tables(struct snap_instances *in)
 		if (!first->services[i])
 			continue;
 		assert(in->service_count < SNAP_SERVICES_MAX);
-		if (in->count > 1)
-			make_routed(in, in->service_count, first->services[i]);
-		else
-			in->services[in->service_count] = first->services[i];
-		in->service_count++;
+		make_routed(in, in->service_count++, first->services[i]);
 	}
 }
 
@@ -179,11 +245,15 @@ int snap_instances_open(const struct snap_config *c, struct snap_instances *ret,
 	for (size_t i = 0; r == 0 && i < c->instance_count; i++) {
 		struct snap_instance *in = &ret->items[i];
 
-		*in = (struct snap_instance){ .name = c->instances[i].name, .lock_fd = -1 };
+		*in = (struct snap_instance){ .name = c->instances[i].name,
+			                      .lock_fd = -1,
+			                      .config = c,
+			                      .own = &c->instances[i] };
+		pthread_mutex_init(&in->settling, NULL);
 		ret->count++;
 		r = take_lock(in, c->instances[i].root, err);
 		if (r == 0)
-			r = open_state(c, &c->instances[i], in, err);
+			r = open_state(in, err);
 	}
 	for (size_t i = 1; i < ret->count; i++)
 		ret->items[i - 1].service.next = &ret->items[i].service;
@@ -212,6 +282,8 @@ void snap_instances_fini(struct snap_instances *in)
 	snap_instances_close(in);
 	for (size_t i = 0; i < SNAP_SERVICES_MAX; i++)
 		free((void *)(uintptr_t)in->routed[i].methods);
+	for (size_t i = 0; i < in->count; i++)
+		pthread_mutex_destroy(&in->items[i].settling);
 	free(in->items);
 	*in = (struct snap_instances){ 0 };
 }

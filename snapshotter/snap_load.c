@@ -16,7 +16,7 @@ struct records {
 };
 
 struct range {
-	int64_t from, until; /* ids */
+	int64_t from, to; /* keys */
 	struct records records;
 	int64_t sum; /* theirs, XORed */
 	_Atomic bool is_read;
@@ -30,8 +30,8 @@ struct loading {
 	_Atomic size_t next; /* range that nobody has taken yet */
 
 	/* The first thread's: */
-	size_t linked;          /* ranges whose records are in the index */
-	struct records waiting; /* for a parent with a later id; borrowed from the ranges */
+	size_t taken_in; /* ranges whose records are in the index */
+	int64_t last_id; /* of those */
 };
 
 struct reader {
@@ -55,72 +55,85 @@ static void loading_fini(struct loading *l)
 			snap_record_unref(l->ranges[i].records.items[j]);
 		free(l->ranges[i].records.items);
 	}
-	free(l->waiting.items);
 }
 
 /* ---- putting together ---- */
 
-static int link_record(struct snap_index *ix, struct snap_record *rec, struct snap_record *below,
-                       struct cf_err *err)
+static int take_in(struct loading *l, const struct records *from, struct cf_err *err)
 {
+	for (size_t i = 0; i < from->count; i++) {
+		struct snap_record *rec = from->items[i];
+
+		if (!snap_index_put(l->ix, rec))
+			return cf_fail(err, CF_DATA_LOSS,
+			               "record %lld: its name or its id is another's too",
+			               (long long)rec->id);
+		snap_record_ref(rec);
+		l->last_id = CF_MAX(l->last_id, rec->id);
+	}
+	return 0;
+}
+
+/* The ranges that are read, up to the first that is not. */
+static int take_in_ranges(struct loading *l, struct cf_err *err)
+{
+	int r = 0;
+
+	for (; r == 0 && l->taken_in < RANGES && l->ranges[l->taken_in].is_read; l->taken_in++)
+		r = take_in(l, &l->ranges[l->taken_in].records, err);
+	return r;
+}
+
+static int join(struct snap_index *ix, struct snap_record *rec, struct cf_err *err)
+{
+	struct snap_record *below = rec->parent_id ? snap_index_get_id(ix, rec->parent_id) : NULL;
+
+	if (rec->parent_id && !below)
+		return cf_fail(err, CF_DATA_LOSS, "record %lld: its parent is missing",
+		               (long long)rec->id);
 	if (below && below->kind != SNAP_COMMITTED)
 		return cf_fail(err, CF_DATA_LOSS, "record %lld: its parent is not committed",
 		               (long long)rec->id);
 	if (below)
 		snap_record_put_on(rec, below);
-	if (!snap_index_try_add(ix, rec, below))
-		return cf_fail(err, CF_DATA_LOSS, "record %lld: its name is another's too",
-		               (long long)rec->id);
-	snap_record_ref(rec);
+	snap_index_join(ix, rec, below);
 	return 0;
 }
 
-/*
- * One pass over @from; what waits for its parent goes to @later: it was given one at its commit, which
- * had a later id.
- */
-static int link_records(struct snap_index *ix, const struct records *from, struct records *later,
-                        struct cf_err *err)
+/* Whoever stands on itself, by however many others, was not written by us. */
+static int find_root(struct snap_record *rec, size_t count, struct cf_err *err)
 {
-	int r = 0;
+	size_t n = 0;
 
-	for (size_t i = 0; r == 0 && i < from->count; i++) {
-		struct snap_record *rec = from->items[i];
-		struct snap_record *below =
-			rec->parent_id ? snap_index_get_id(ix, rec->parent_id) : NULL;
-
-		if (rec->parent_id && !below)
-			records_add(later, rec);
-		else
-			r = link_record(ix, rec, below, err);
-	}
-	return r;
+	for (const struct snap_record *at = rec; at && !at->place.is_rooted; at = at->below)
+		if (++n > count)
+			return cf_fail(err, CF_DATA_LOSS, "record %lld is its own parent's parent",
+			               (long long)rec->id);
+	for (struct snap_record *at = rec; at && !at->place.is_rooted; at = at->below)
+		at->place.is_rooted = true;
+	return 0;
 }
 
-static int link_later(struct snap_index *ix, struct records *waiting, struct cf_err *err)
+/* Where they stand on each other in a circle, none would ever go. */
+static void part(struct snap_record *rec)
 {
-	int r = 0;
-
-	while (r == 0 && waiting->count) {
-		struct records left = { 0 };
-
-		r = link_records(ix, waiting, &left, err);
-		if (r == 0 && left.count == waiting->count)
-			r = cf_fail(err, CF_DATA_LOSS, "record %lld: its parent is missing",
-			            (long long)left.items[0]->id);
-		free(waiting->items);
-		*waiting = left;
-	}
-	return r;
+	rec->parent = "";
+	rec->below = snap_record_unref(rec->below);
 }
 
-/* In the order of ids: the ranges that are read, up to the first that is not. */
-static int link_ranges(struct loading *l, struct cf_err *err)
+static int join_all(struct loading *l, struct cf_err *err)
 {
 	int r = 0;
 
-	for (; r == 0 && l->linked < RANGES && l->ranges[l->linked].is_read; l->linked++)
-		r = link_records(l->ix, &l->ranges[l->linked].records, &l->waiting, err);
+	for (size_t i = 0; i < RANGES; i++)
+		for (size_t j = 0; r == 0 && j < l->ranges[i].records.count; j++)
+			r = join(l->ix, l->ranges[i].records.items[j], err);
+	for (size_t i = 0; i < RANGES; i++)
+		for (size_t j = 0; r == 0 && j < l->ranges[i].records.count; j++)
+			r = find_root(l->ranges[i].records.items[j], snap_index_count(l->ix), err);
+	for (size_t i = 0; r < 0 && i < RANGES; i++)
+		for (size_t j = 0; j < l->ranges[i].records.count; j++)
+			part(l->ranges[i].records.items[j]);
 	return r;
 }
 
@@ -131,7 +144,7 @@ static int read_range(struct cf_db_tx *tx, struct range *to, struct snap_slab **
 {
 	cf_cleanup(cf_db_rows_fini) struct cf_db_rows rows = { 0 };
 	struct snap_record *rec = NULL;
-	int r = snap_rows_query(tx, to->from, to->until, &rows, err);
+	int r = snap_rows_query(tx, to->from, to->to, &rows, err);
 
 	while (r == 0 && (r = snap_rows_next(&rows, slab_at, &rec, err)) == 0 && rec) {
 		snap_index_prepare(rec);
@@ -153,7 +166,7 @@ static int read_ranges(struct cf_db_tx *tx, void *user, struct cf_err *err)
 		r = read_range(tx, &l->ranges[i], &slab, err);
 		l->ranges[i].is_read = r == 0;
 		if (r == 0 && rd->is_first)
-			r = link_ranges(l, err);
+			r = take_in_ranges(l, err);
 	}
 	snap_slab_unref(slab);
 	return r;
@@ -205,22 +218,18 @@ static int read_all(struct loading *l, struct cf_err *err)
 static int check_total(const struct loading *l, struct cf_err *err)
 {
 	const struct snap_rows_total *total = &l->total;
-	struct snap_rows_total seen = { .next = 1 };
+	int64_t count = 0, sum = 0;
 
 	for (size_t i = 0; i < RANGES; i++) {
-		const struct records *in = &l->ranges[i].records;
-
-		seen.sum ^= l->ranges[i].sum;
-		seen.count += (int64_t)in->count;
-		if (in->count)
-			seen.next = in->items[in->count - 1]->id + 1;
+		sum ^= l->ranges[i].sum;
+		count += (int64_t)l->ranges[i].records.count;
 	}
-	if (seen.count != total->count || seen.sum != total->sum)
+	if (count != total->count || sum != total->sum)
 		return cf_fail(err, CF_DATA_LOSS, "%lld records are not the %lld that were written",
-		               (long long)seen.count, (long long)total->count);
-	if (seen.next > total->next)
+		               (long long)count, (long long)total->count);
+	if (l->last_id >= total->next)
 		return cf_fail(err, CF_DATA_LOSS, "the next id is behind record %lld",
-		               (long long)seen.next - 1);
+		               (long long)l->last_id);
 	return 0;
 }
 
@@ -239,7 +248,7 @@ static int read_head(struct cf_db_tx *tx, void *user, struct cf_err *err)
 	return r < 0 ? r : snap_rows_has_old(tx, &head->has_old, err);
 }
 
-static int get_total(struct cf_db *db, struct snap_rows_total *ret, struct cf_err *err)
+int snap_load_total(struct cf_db *db, struct snap_rows_total *ret, struct cf_err *err)
 {
 	struct head head = { 0 };
 	int r = cf_db_read(db, read_head, &head, err);
@@ -255,31 +264,48 @@ static int get_total(struct cf_db *db, struct snap_rows_total *ret, struct cf_er
 /* Whatever the disk says of ids, the first and the last range take what lies beyond. */
 static void share_out(struct loading *l)
 {
-	int64_t step = l->total.next > 0 ? l->total.next / RANGES + 1 : 1;
+	int64_t next = l->total.next;
+	int64_t step = next > 0 && next <= SNAP_ID_MAX ? next / RANGES + 1 : 1;
 
 	for (size_t i = 0; i < RANGES; i++) {
-		l->ranges[i].from = i ? (int64_t)i * step : INT64_MIN;
-		l->ranges[i].until = i + 1 < RANGES ? (int64_t)(i + 1) * step : INT64_MAX;
+		l->ranges[i].from = i ? snap_rows_first_key((int64_t)i * step) : INT64_MIN;
+		l->ranges[i].to = i + 1 < RANGES ? snap_rows_first_key((int64_t)(i + 1) * step) - 1
+		                                 : INT64_MAX;
 	}
 }
 
-int snap_load(struct cf_db *db, struct snap_index *ix, struct snap_rows_total *ret,
+int snap_load(struct cf_db *db, const struct snap_rows_total *total, struct snap_index *ix,
               struct cf_err *err)
 {
-	cf_cleanup(loading_fini) struct loading l = { .db = db, .ix = ix };
-	int r = get_total(db, &l.total, err);
+	cf_cleanup(loading_fini) struct loading l = { .db = db, .ix = ix, .total = *total };
 
-	if (r < 0)
-		return r;
 	share_out(&l);
-	r = read_all(&l, err);
+	int r = read_all(&l, err);
+
+	if (r == 0)
+		r = take_in_ranges(&l, err);
 	if (r == 0)
 		r = check_total(&l, err);
-	if (r == 0)
-		r = link_ranges(&l, err);
-	if (r == 0)
-		r = link_later(ix, &l.waiting, err);
-	if (r == 0)
-		*ret = l.total;
+	return r < 0 ? r : join_all(&l, err);
+}
+
+struct one {
+	const char *name;
+	struct snap_record *found;
+};
+
+static int read_one(struct cf_db_tx *tx, void *user, struct cf_err *err)
+{
+	struct one *in = user;
+
+	return snap_rows_get(tx, in->name, &in->found, err);
+}
+
+int snap_load_one(struct cf_db *db, const char *name, struct snap_record **ret, struct cf_err *err)
+{
+	struct one in = { .name = name };
+	int r = cf_db_read(db, read_one, &in, err);
+
+	*ret = in.found;
 	return r;
 }

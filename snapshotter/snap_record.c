@@ -86,6 +86,7 @@ struct snap_record *snap_record_new(const struct snap_record *head, struct cf_vi
 	*rec = (struct snap_record){
 		.id = head->id,
 		.parent_id = head->parent_id,
+		.parent_hash = head->parent_hash,
 		.kind = head->kind,
 		.flags = head->flags,
 		.created_ns = head->created_ns,

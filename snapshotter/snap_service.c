@@ -10,9 +10,8 @@
 #include "snapshotter/snap_filter.h"
 #include "snapshotter/snap_heal.h"
 #include "snapshotter/snap_identity.h"
+#include "snapshotter/snap_name.h"
 #include "snapshotter/snap_notice.h"
-
-#include <ctype.h>
 
 typedef Containerd__Services__Snapshots__V1__PrepareSnapshotRequest PrepareRequest;
 typedef Containerd__Services__Snapshots__V1__PrepareSnapshotResponse PrepareResponse;
@@ -32,7 +31,6 @@ typedef Containerd__Services__Snapshots__V1__UsageResponse UsageResponse;
 typedef Containerd__Services__Snapshots__V1__Info Info;
 typedef Containerd__Services__Snapshots__V1__Info__LabelsEntry LabelsEntry;
 
-#define DIGEST_HEX    64u
 #define LIST_THREADS  2u
 #define LISTS_WAITING 64u
 
@@ -103,6 +101,8 @@ static void info_msg_fini(struct info_msg *m)
 	snap_record_unref(m->rec);
 }
 
+#define SNAP(x) containerd__services__snapshots__v1__##x##__descriptor
+
 static void reply_empty(struct rpc_call *call)
 {
 	Google__Protobuf__Empty empty = GOOGLE__PROTOBUF__EMPTY__INIT;
@@ -111,42 +111,6 @@ static void reply_empty(struct rpc_call *call)
 }
 
 /* ---- prepare and view ---- */
-
-bool snap_service_is_extract_key(const char *key)
-{
-	const char *slash = strrchr(key, '/');
-	const char *last = slash ? slash + 1 : key;
-	const char *digest = strstr(last, " sha256:");
-
-	if (!cf_starts_with(last, "extract-") || !digest)
-		return false;
-	digest += strlen(" sha256:");
-	for (const char *p = digest; *p; p++)
-		if (!isxdigit((unsigned char)*p))
-			return false;
-	return strlen(digest) == DIGEST_HEX;
-}
-
-static size_t hex_digits(const char *s)
-{
-	size_t n = 0;
-
-	while (isxdigit((unsigned char)s[n]))
-		n++;
-	return n;
-}
-
-bool snap_service_is_layer_name(const char *name)
-{
-	const char *slash = strrchr(name, '/');
-	const char *hex = cf_after(slash ? slash + 1 : name, "sha256:");
-
-	if (!hex || hex_digits(hex) != DIGEST_HEX)
-		return false;
-	const char *rest = hex + DIGEST_HEX;
-
-	return !rest[0] || (rest[0] == '#' && strspn(rest + 1, "0123456789") == strlen(rest + 1));
-}
 
 /*
  * containerd asks for a layer by a name it has in its own database. When we do not know it, our
@@ -157,7 +121,7 @@ static int take_up_layer(struct snap_service *s, const char *name, struct cf_err
 {
 	bool is_new = false;
 
-	if (s->is_strict || s->mode != SNAP_MODE_GUEST_PULL || !snap_service_is_layer_name(name))
+	if (s->is_strict || s->mode != SNAP_MODE_GUEST_PULL || !snap_name_is_layer(name))
 		return 0;
 	struct snap_record *rec = snap_store_get(s->store, name);
 
@@ -213,8 +177,7 @@ static unsigned flags_for(struct snap_service *s, const char *key, const struct 
 {
 	unsigned below = top ? flags_below(s, top) : 0;
 
-	if (s->mode == SNAP_MODE_GUEST_PULL && kind == SNAP_ACTIVE &&
-	    snap_service_is_extract_key(key))
+	if (s->mode == SNAP_MODE_GUEST_PULL && kind == SNAP_ACTIVE && snap_name_is_extract(key))
 		return SNAP_HAS_DIR | SNAP_NULL_EXTRACT;
 	if (s->mode == SNAP_MODE_GUEST_PULL && (!top || (below & SNAP_GUEST_PULL)))
 		return SNAP_HAS_DIR | SNAP_KATA | identity_flag(s, top);
@@ -468,22 +431,39 @@ static void on_mounts(struct rpc_call *call, const ProtobufCMessage *msg, void *
 	rpc_reply(call, &res);
 }
 
-static void on_stat(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+static void reply_stat(struct rpc_call *call, struct snap_record *rec)
 {
 	StatResponse res = CONTAINERD__SERVICES__SNAPSHOTS__V1__STAT_SNAPSHOT_RESPONSE__INIT;
-	struct cf_err err;
-	cf_cleanup(snap_record_unrefp) struct snap_record *rec =
-		find(user, ((const StatRequest *)msg)->key, &err);
-
-	if (!rec) {
-		rpc_fail_err(call, &err);
-		return;
-	}
 	cf_cleanup(info_msg_fini) struct info_msg im;
 
 	info_msg_init(&im, rec);
 	res.info = &im.info;
 	rpc_reply(call, &res);
+}
+
+static void on_stat(struct rpc_call *call, const ProtobufCMessage *msg, void *user)
+{
+	struct cf_err err;
+	cf_cleanup(snap_record_unrefp) struct snap_record *rec =
+		find(user, ((const StatRequest *)msg)->key, &err);
+
+	if (rec)
+		reply_stat(call, rec);
+	else
+		rpc_fail_err(call, &err);
+}
+
+bool snap_service_stat_early(struct snap_service *s, struct rpc_call *call,
+                             const ProtobufCMessage *req)
+{
+	if (req->descriptor != &SNAP(stat_snapshot_request))
+		return false;
+	cf_cleanup(snap_record_unrefp) struct snap_record *rec =
+		snap_store_peek(s->store, ((const StatRequest *)req)->key);
+
+	if (rec)
+		reply_stat(call, rec);
+	return rec != NULL;
 }
 
 static bool is_cancelled(void *user)
@@ -739,9 +719,8 @@ static void on_health(struct rpc_call *call, const ProtobufCMessage *msg, void *
 
 /* ---- tables ---- */
 
-#define SNAP(x) containerd__services__snapshots__v1__##x##__descriptor
-#define EMPTY   google__protobuf__empty__descriptor
-#define MOUNTS  "Mounts"
+#define EMPTY  google__protobuf__empty__descriptor
+#define MOUNTS "Mounts"
 
 /* Stat and Mounts wait for the disk only when they take up a lost layer, once for each. */
 static const struct rpc_method snapshots_methods[] = {

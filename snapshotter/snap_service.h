@@ -42,14 +42,12 @@ struct snap_service {
 	const struct rpc_service *services[3]; /* for the server */
 };
 
-/* Fills the tables; store, dirs, erofs, mount and mode are set before. @s stays where it is. */
+/* Fills the tables; mount and mode are set before, store, dirs and erofs before a call. @s stays where it is. */
 cf_must_use int snap_service_init(struct snap_service *s, struct cf_err *err);
+/* Whether @call asks for a record (Stat) that the disk has: answered then, before the store is loaded. */
+bool snap_service_stat_early(struct snap_service *s, struct rpc_call *call,
+                             const ProtobufCMessage *req);
 
 void snap_service_fini(struct snap_service *s); /* the server must have stopped */
 /* The name of the plugin in containerd's configuration, once it asked for anything; caller frees. */
 char *snap_service_plugin(struct snap_service *s);
-
-/* Whether @key is that of an unpacking: ".../extract-… sha256:<64 hex>". */
-bool snap_service_is_extract_key(const char *key);
-/* Whether @name is one a layer has: "[NS/NUMBER/]sha256:<64 hex>[#NUMBER]". */
-bool snap_service_is_layer_name(const char *name);

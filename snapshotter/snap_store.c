@@ -168,6 +168,12 @@ static void change_fini(struct change *c)
 
 /* ---- adding ---- */
 
+static void stand_on(struct snap_record *head, const struct snap_record *parent)
+{
+	head->parent_id = parent->id;
+	head->parent_hash = snap_rows_hash(cf_view_str(parent->name));
+}
+
 static int check_key(const char *key, const char *what, struct cf_err *err)
 {
 	if (!key[0] || strlen(key) > SNAP_KEY_MAX)
@@ -176,11 +182,10 @@ static int check_key(const char *key, const char *what, struct cf_err *err)
 	return 0;
 }
 
-/* *ret_id 0 for "". */
-static int parent_id(const struct snap_store *st, const char *parent, enum cf_code not_committed,
-                     int64_t *ret_id, struct cf_err *err)
+/* Notes in @head who @parent is; "" is nobody. */
+static int find_parent(const struct snap_store *st, const char *parent, enum cf_code not_committed,
+                       struct snap_record *head, struct cf_err *err)
 {
-	*ret_id = 0;
 	if (!parent[0])
 		return 0;
 	const struct snap_record *p = find(st, parent);
@@ -189,7 +194,7 @@ static int parent_id(const struct snap_store *st, const char *parent, enum cf_co
 		return cf_fail(err, CF_NOT_FOUND, "parent snapshot %s does not exist", parent);
 	if (p->kind != SNAP_COMMITTED)
 		return cf_fail(err, not_committed, "parent snapshot %s is not committed", parent);
-	*ret_id = p->id;
+	stand_on(head, p);
 	return 0;
 }
 
@@ -207,16 +212,25 @@ static int make(const struct snap_record *head, const char *name, const char *pa
 	return 0;
 }
 
+/* The record that takes the place of c->old, where there is one. */
+static int put(struct cf_db_tx *tx, struct change *c, const struct snap_record *head,
+               const char *name, const char *parent, const struct snap_labels *labels,
+               struct cf_err *err)
+{
+	int r = make(head, name, parent, labels, &c->put, err);
+
+	if (r == 0 && c->old && !cf_streq(name, c->old->name))
+		r = snap_rows_delete(tx, c->old, err);
+	if (r == 0)
+		r = snap_rows_put(tx, c->put, err);
+	return r < 0 ? r : pend(tx, c, err);
+}
+
 static int insert(struct cf_db_tx *tx, struct change *c, struct snap_record head, const char *name,
                   const char *parent, const struct snap_labels *labels, struct cf_err *err)
 {
 	head.created_ns = head.updated_ns = now_ns();
-	int r = make(&head, name, parent, labels, &c->put, err);
-
-	if (r == 0)
-		r = snap_rows_put(tx, c->put, err);
-
-	return r < 0 ? r : pend(tx, c, err);
+	return put(tx, c, &head, name, parent, labels, err);
 }
 
 static int do_add(struct cf_db_tx *tx, void *user, struct cf_err *err)
@@ -224,7 +238,7 @@ static int do_add(struct cf_db_tx *tx, void *user, struct cf_err *err)
 	struct change *c = user;
 	const struct snap_new *in = c->in;
 	struct snap_record head = { .kind = in->kind, .flags = in->flags };
-	int r = parent_id(c->st, in->parent, CF_INVALID_ARGUMENT, &head.parent_id, err);
+	int r = find_parent(c->st, in->parent, CF_INVALID_ARGUMENT, &head, err);
 
 	if (r < 0)
 		return r;
@@ -257,7 +271,7 @@ static int do_add_layer(struct cf_db_tx *tx, void *user, struct cf_err *err)
 	struct change *c = user;
 	const struct layer_in *in = c->in;
 	struct snap_record head = { .kind = SNAP_COMMITTED, .flags = SNAP_GUEST_PULL };
-	int r = parent_id(c->st, in->parent, CF_INVALID_ARGUMENT, &head.parent_id, err);
+	int r = find_parent(c->st, in->parent, CF_INVALID_ARGUMENT, &head, err);
 
 	if (r < 0 || has_layer(c->st, in->ref, in->parent))
 		return r;
@@ -337,7 +351,7 @@ static int rebase(const struct snap_store *st, const struct snap_commit *in,
 		return cf_fail(err, CF_INVALID_ARGUMENT, "snapshot %s has another parent already",
 		               in->key);
 	*parent = in->parent;
-	return parent_id(st, in->parent, CF_FAILED_PRECONDITION, &head->parent_id, err);
+	return find_parent(st, in->parent, CF_FAILED_PRECONDITION, head, err);
 }
 
 static int check_commit(const struct snap_store *st, const struct snap_commit *in,
@@ -350,18 +364,6 @@ static int check_commit(const struct snap_store *st, const struct snap_commit *i
 	if (key->kind != SNAP_ACTIVE)
 		return cf_fail(err, CF_FAILED_PRECONDITION, "snapshot %s is not active", in->key);
 	return 0;
-}
-
-static int replace(struct cf_db_tx *tx, struct change *c, const struct snap_record *head,
-                   const char *name, const char *parent, const struct snap_labels *labels,
-                   struct cf_err *err)
-{
-	int r = make(head, name, parent, labels, &c->put, err);
-
-	if (r == 0)
-		r = snap_rows_put(tx, c->put, err);
-
-	return r < 0 ? r : pend(tx, c, err);
 }
 
 static int do_commit(struct cf_db_tx *tx, void *user, struct cf_err *err)
@@ -378,6 +380,7 @@ static int do_commit(struct cf_db_tx *tx, void *user, struct cf_err *err)
 	struct snap_record head = {
 		.id = key->id,
 		.parent_id = key->parent_id,
+		.parent_hash = key->parent_hash,
 		.kind = SNAP_COMMITTED,
 		.flags = (key->flags & ~in->flags_del) | in->flags_add,
 		.created_ns = now_ns(),
@@ -387,7 +390,7 @@ static int do_commit(struct cf_db_tx *tx, void *user, struct cf_err *err)
 
 	head.updated_ns = head.created_ns;
 	r = rebase(c->st, in, &head, &parent, err);
-	return r < 0 ? r : replace(tx, c, &head, in->name, parent, in->labels, err);
+	return r < 0 ? r : put(tx, c, &head, in->name, parent, in->labels, err);
 }
 
 int snap_store_commit(struct snap_store *st, const struct snap_commit *in, struct cf_err *err)
@@ -413,7 +416,7 @@ static int do_remove(struct cf_db_tx *tx, void *user, struct cf_err *err)
 		return cf_fail(err, CF_FAILED_PRECONDITION,
 		               "cannot remove snapshot %s: another one has it as parent", key);
 	c->old = snap_record_ref(rec);
-	int r = snap_rows_delete(tx, rec->id, err);
+	int r = snap_rows_delete(tx, rec, err);
 
 	return r < 0 ? r : pend(tx, c, err);
 }
@@ -494,6 +497,7 @@ static int do_update(struct cf_db_tx *tx, void *user, struct cf_err *err)
 	struct snap_record head = {
 		.id = rec->id,
 		.parent_id = rec->parent_id,
+		.parent_hash = rec->parent_hash,
 		.kind = rec->kind,
 		.flags = rec->flags,
 		.created_ns = rec->created_ns,
@@ -502,7 +506,7 @@ static int do_update(struct cf_db_tx *tx, void *user, struct cf_err *err)
 		.inodes = rec->inodes,
 	};
 
-	return replace(tx, c, &head, rec->name, rec->parent, &labels, err);
+	return put(tx, c, &head, rec->name, rec->parent, &labels, err);
 }
 
 int snap_store_update(struct snap_store *st, const char *key, const struct snap_labels *labels,
@@ -541,10 +545,12 @@ static int check_import(struct snap_index *seen, struct snap_record *rec, struct
 		               "snapshot %s: its parent is not a committed one before it",
 		               rec->name);
 	snap_index_prepare(rec);
-	if (snap_index_get_id(seen, rec->id) || !snap_index_try_add(seen, rec, parent))
+	if (!snap_index_put(seen, rec))
 		return cf_fail(err, CF_ALREADY_EXISTS, "snapshot %s: there are two of it",
 		               rec->name);
-	snap_record_ref(rec);
+	snap_index_join(seen, snap_record_ref(rec), parent);
+	if (parent)
+		stand_on(rec, parent);
 	return 0;
 }
 
@@ -634,26 +640,30 @@ int snap_store_is_new(struct snap_store *st, bool *ret, struct cf_err *err)
 
 /* ---- reading ---- */
 
-struct snap_record *snap_store_get(struct snap_store *st, const char *name)
+static struct snap_record *hand_out(struct snap_store *st, struct snap_record *rec)
 {
-	pthread_rwlock_rdlock(&st->lock);
-	struct snap_record *rec = snap_index_get(st->index, name);
-
 	if (rec)
 		snap_record_ref(rec);
 	pthread_rwlock_unlock(&st->lock);
 	return rec;
 }
 
+struct snap_record *snap_store_get(struct snap_store *st, const char *name)
+{
+	pthread_rwlock_rdlock(&st->lock);
+	return hand_out(st, snap_index_get(st->index, name));
+}
+
+struct snap_record *snap_store_get_id(struct snap_store *st, int64_t id)
+{
+	pthread_rwlock_rdlock(&st->lock);
+	return hand_out(st, snap_index_get_id(st->index, id));
+}
+
 struct snap_record *snap_store_find_ref(struct snap_store *st, const char *ref, const char *parent)
 {
 	pthread_rwlock_rdlock(&st->lock);
-	struct snap_record *rec = snap_index_find_ref(st->index, ref, parent);
-
-	if (rec)
-		snap_record_ref(rec);
-	pthread_rwlock_unlock(&st->lock);
-	return rec;
+	return hand_out(st, snap_index_find_ref(st->index, ref, parent));
 }
 
 void snap_list_fini(struct snap_list *l)
@@ -699,17 +709,6 @@ void snap_store_chain(struct snap_store *st, const struct snap_record *rec, stru
 	pthread_rwlock_unlock(&st->lock);
 }
 
-struct snap_record *snap_store_get_id(struct snap_store *st, int64_t id)
-{
-	pthread_rwlock_rdlock(&st->lock);
-	struct snap_record *rec = snap_index_get_id(st->index, id);
-
-	if (rec)
-		snap_record_ref(rec);
-	pthread_rwlock_unlock(&st->lock);
-	return rec;
-}
-
 bool snap_store_has_id(struct snap_store *st, int64_t id)
 {
 	pthread_rwlock_rdlock(&st->lock);
@@ -735,7 +734,7 @@ void snap_store_stats(struct snap_store *st, struct cf_db_stats *ret)
 
 /* ---- life ---- */
 
-int snap_store_open(const char *path, bool relaxed, struct snap_store **ret, struct cf_err *err)
+int snap_store_begin(const char *path, bool relaxed, struct snap_store **ret, struct cf_err *err)
 {
 	cf_cleanup(snap_store_closep) struct snap_store *st = cf_zalloc(sizeof(*st));
 	struct cf_db_opts opts = { .path = path,
@@ -749,7 +748,34 @@ int snap_store_open(const char *path, bool relaxed, struct snap_store **ret, str
 	int r = cf_db_open(&opts, &st->db, err);
 
 	if (r == 0)
-		r = snap_load(st->db, st->index, &st->total, err);
+		r = snap_load_total(st->db, &st->total, err);
+	if (r < 0)
+		return r;
+	*ret = cf_take(&st);
+	return 0;
+}
+
+struct snap_record *snap_store_peek(struct snap_store *st, const char *name)
+{
+	struct snap_record *rec = NULL;
+	struct cf_err err;
+
+	(void)!snap_load_one(st->db, name, &rec, &err); /* what is wrong is found by loading all */
+	return rec;
+}
+
+int snap_store_load(struct snap_store *st, struct cf_err *err)
+{
+	return snap_load(st->db, &st->total, st->index, err);
+}
+
+int snap_store_open(const char *path, bool relaxed, struct snap_store **ret, struct cf_err *err)
+{
+	cf_cleanup(snap_store_closep) struct snap_store *st = NULL;
+	int r = snap_store_begin(path, relaxed, &st, err);
+
+	if (r == 0)
+		r = snap_store_load(st, err);
 	if (r < 0)
 		return r;
 	*ret = cf_take(&st);

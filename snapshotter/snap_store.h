@@ -47,12 +47,13 @@ struct snap_place {
 	size_t children;                              /* records with this one as parent */
 	struct snap_record *by_name, *by_ref, *by_id; /* next in the bucket */
 	struct snap_record *next_file, **file_link;   /* of those with files */
-	bool has_ref;
+	bool has_ref, is_joined, is_rooted;
 };
 
 /* Never changes once made, its place aside: share it freely, replace it to change it. */
 struct snap_record {
 	_Atomic unsigned refs;
+	uint32_t parent_hash;  /* the parent's row is found by it */
 	int64_t id, parent_id; /* parent_id 0: none */
 	enum snap_kind kind;
 	unsigned flags;
@@ -80,6 +81,19 @@ struct snap_store;
 /* @path: the database file; its directory exists and is locked by the caller. */
 cf_must_use int snap_store_open(const char *path, bool relaxed, struct snap_store **ret,
                                 struct cf_err *err);
+/*
+ * The same in two steps, for who has to answer before all records are in memory: between them, nothing but
+ * snap_store_peek() and snap_store_is_new() may be called. -CF_DATA_LOSS (of the second): the store can
+ * only be closed.
+ */
+cf_must_use int snap_store_begin(const char *path, bool relaxed, struct snap_store **ret,
+                                 struct cf_err *err);
+cf_must_use int snap_store_load(struct snap_store *st, struct cf_err *err);
+/*
+ * From the disk: a reference to a record that is there, at any time, or NULL, which says nothing: that a
+ * record is missing is known when all were read and counted. Its chain is not to be had.
+ */
+struct snap_record *snap_store_peek(struct snap_store *st, const char *name);
 struct snap_store *snap_store_close(struct snap_store *st);
 CF_DEFINE_CLEANUP(struct snap_store *, snap_store_close);
 

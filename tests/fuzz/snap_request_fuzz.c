@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "proto/containerd_snapshots.pb-c.h"
 #include "proto/rpc.h"
+#include "snapshotter/snap_name.h"
 #include "snapshotter/snap_record.h"
 #include "snapshotter/snap_service.h"
 
@@ -48,8 +49,8 @@ static void prepare(const T(PrepareSnapshotRequest) * req)
 	cf_cleanup(snap_labels_fini) struct snap_labels labels = { 0 };
 	struct cf_err err;
 
-	(void)snap_service_is_extract_key(req->key);
-	(void)snap_service_is_layer_name(req->key);
+	(void)snap_name_is_extract(req->key);
+	(void)snap_name_is_layer(req->key);
 	for (size_t i = 0; i < req->n_labels; i++)
 		if (snap_labels_set(&labels, req->labels[i]->key, req->labels[i]->value, &err) < 0)
 			return;

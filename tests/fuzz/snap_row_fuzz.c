@@ -6,9 +6,20 @@
 #include <assert.h>
 #include <string.h>
 
-#define ID 7
+#define ID           7
+#define NAME_SIZE_AT 56u
+#define NAME_AT      64u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static int64_t key_for(struct cf_view row)
+{
+	uint32_t size = 0;
+
+	if (row.size >= NAME_AT)
+		memcpy(&size, row.data + NAME_SIZE_AT, sizeof(size));
+	return snap_rows_key(cf_view_sub(row, NAME_AT, size), ID);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -22,12 +33,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	cf_buf_add(&row, data, size);
 	if (row.bad)
 		return 0;
+	int64_t row_key = key_for(cf_buf_view(&row));
+
 	if (row.size >= sizeof(int64_t)) {
-		int64_t sum = snap_rows_sum(ID, cf_buf_view(&row));
+		int64_t sum = snap_rows_sum(row_key, cf_buf_view(&row));
 
 		memcpy(row.data, &sum, sizeof(sum));
 	}
-	int r = snap_rows_decode(ID, cf_buf_view(&row), size % 2 ? &slab : NULL, &rec, &err);
+	int r = snap_rows_decode(row_key, cf_buf_view(&row), size % 2 ? &slab : NULL, &rec, &err);
 
 	snap_slab_unref(slab);
 	if (r < 0)

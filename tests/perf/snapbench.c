@@ -11,7 +11,8 @@
  *     prepare N              Prepare(layer) alone, sequential
  *     listall                List without filters
  *     gcstorm N              N removals by one client while 4 others Prepare
- *     start COMMAND…         runs a server, leaves it running, and waits for its first answer
+ *     start NAME COMMAND…    runs a server, leaves it running, and waits for its first good answer: that
+ *                            NAME is there, or not there where NAME is "nobody"
  */
 #include "base/fd.h"
 #include "base/str.h"
@@ -34,6 +35,7 @@
 #define POPULATE_CLIENTS 8
 #define STORM_CLIENTS    4
 #define READY_MS         60000
+#define NOBODY           "nobody"
 #define READY_STEP_NS    100000 /* far below what is measured */
 
 static const char *sock, *snapshotter = "";
@@ -520,13 +522,13 @@ static void listall(void)
 }
 
 /* A client of its own for each try: core waits a second before it connects anew. */
-static int try_stat(struct cf_err *err)
+static bool answers(const char *name, struct cf_err *err)
 {
 	struct rpc_grpc_client *c = connected();
-	int r = try_key(c, "Stat", "nobody", err);
+	int r = try_key(c, "Stat", name, err);
 
 	rpc_grpc_client_free(c);
-	return r;
+	return r == (cf_streq(name, NOBODY) ? -CF_NOT_FOUND : 0);
 }
 
 /*
@@ -541,16 +543,16 @@ static void start(char **argv)
 	double accepts = 0;
 	const struct timespec step = { .tv_nsec = READY_STEP_NS };
 
-	(void)!try_stat(&err);
+	(void)answers(argv[0], &err);
 	double from = now_us();
 
-	if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ) != 0)
+	if (posix_spawnp(&pid, argv[1], NULL, NULL, argv + 1, environ) != 0)
 		exit(1);
 	for (; now_us() - from < READY_MS * 1e3; ppoll(NULL, 0, &step, NULL)) {
 		if (fd < 0 && (fd = cf_connect_unix(sock, &err)) < 0)
 			continue;
 		accepts = accepts > 0 ? accepts : now_us() - from;
-		if (try_stat(&err) != -CF_NOT_FOUND)
+		if (!answers(argv[0], &err))
 			continue;
 		printf("phase=start pid=%d accepts=%.0f us=%.0f\n", (int)pid, accepts,
 		       now_us() - from);

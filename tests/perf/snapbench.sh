@@ -49,7 +49,8 @@ if [ -x "$nydus" ]; then peers="$peers nydus"; else echo "nydus-snapshotter is n
 if command -v containerd >/dev/null && [ "$(id -u)" -eq 0 ]; then peers="$peers overlayfs"; fi
 
 # ---- one server at a time: $sock, $pid, and what the client is told ----
-launch() { # WHO FIGURE: starts it, sets $pid, notes how long that took
+first=sha256:0000000000000000000000000000000000000000000000000000000000000000 # of populate's layers
+launch() { # WHO FIGURE [NAME]: starts it, sets $pid, notes how long that took, until it says that NAME is there
 	local command
 	sock=$work/sock more=()
 	rm -f "$sock"
@@ -67,7 +68,7 @@ launch() { # WHO FIGURE: starts it, sets $pid, notes how long that took
 		more=(-s overlayfs)
 		;;
 	esac
-	"$starter" "$sock" "${more[@]}" start "${command[@]}" >"$work/started" 2>>"$work/log"
+	"$starter" "$sock" "${more[@]}" start "${3:-nobody}" "${command[@]}" >"$work/started" 2>>"$work/log"
 	pid=$(sed -n 's/.* pid=\([0-9]*\).*/\1/p' "$work/started")
 	take "$2" <"$work/started"
 }
@@ -117,7 +118,7 @@ measure_pull() {
 	ask listall | take listall
 	ask gcstorm 500 | take gcstorm
 	stop
-	launch "$who" restart
+	launch "$who" restart "$first"
 	ask verify "$layers" 30 | take verify
 	note restarted.rss "$(status VmRSS)"
 }
@@ -164,9 +165,10 @@ for who in $(echo "$peers" | grep -o 'ours\|nydus'); do
 	rm -rf "$work/root" "$work/state"
 	launch "$who" ignored
 	ask guestpull $((used / 8)) 8 | take lived
+	ask populate 1 1 >/dev/null # one of a known name
 	for _ in 1 2 3 4 5; do
 		stop
-		launch "$who" lived_start
+		launch "$who" lived_start "$first"
 	done
 	note lived.rss "$(status VmRSS)"
 	stop

@@ -74,8 +74,8 @@ CF_TEST(lost_directories_alone_end_the_daemon)
 	EXPECT(ended_by_itself(w) == 1);
 	daemon_start(w);
 	client_start(w);
-	/* The records are there, and so are the directories again. */
-	EXPECT(kind_of(w, "container") == 2 && kind_of(w, CHAIN_A) == 3);
+	/* The records are there, and so are the directories again, before anything is said not to be there. */
+	EXPECT(kind_of(w, "container") == 2 && kind_of(w, CHAIN_A) == 3 && kind_of(w, "x") == 0);
 	EXPECT(files_below(dirs) == 3);
 	world_free(w);
 }

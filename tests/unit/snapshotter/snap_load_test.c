@@ -185,7 +185,12 @@ CF_TEST(load_leaves_records_that_can_be_changed_and_removed)
 
 static int drop_row(struct cf_db_tx *tx, void *user, struct cf_err *err)
 {
-	return snap_rows_delete(tx, *(int64_t *)user, err);
+	int id = *(int *)user;
+	cf_cleanup(cf_freep) char *name =
+		id <= MANY ? name_of("active", id - 1) : name_of("layer", id - MANY - 1);
+	struct snap_record rec = { .id = id, .name = name };
+
+	return snap_rows_delete(tx, &rec, err);
 }
 
 /* Each of the threads may be the one that finds it. */
@@ -195,7 +200,7 @@ CF_TEST(load_misses_a_row_wherever_it_was)
 	struct cf_db_opts opts = { .path = f.path,
 		                   .migrations = snap_rows_migrations,
 		                   .migration_count = snap_rows_migration_count };
-	int64_t ids[] = { 2, MANY / 2, MANY, MANY + 1, 2 * MANY };
+	int ids[] = { 2, MANY / 2, MANY, MANY + 1, 2 * MANY };
 	struct cf_err err;
 
 	for (int i = 0; i < MANY; i++)
@@ -210,5 +215,118 @@ CF_TEST(load_misses_a_row_wherever_it_was)
 		EXPECT_OK(cf_db_write(db, drop_row, &ids[i], &err), &err);
 		EXPECT_FAILS(snap_store_open(f.path, true, &f.st, &err), CF_DATA_LOSS);
 	}
+	files_fini(&f);
+}
+
+/* ---- records that somebody wrote with care ---- */
+
+struct forged {
+	int64_t id, parent_id;
+	const char *name;
+	enum snap_kind kind;
+};
+
+static int forge(struct cf_db_tx *tx, void *user, struct cf_err *err)
+{
+	const struct forged *row = user;
+	struct snap_rows_total total = { .next = 10 };
+	int r = 0;
+
+	for (; r == 0 && row->id; row++) {
+		struct snap_record rec = { .id = row->id,
+			                   .parent_id = row->parent_id,
+			                   .kind = row->kind,
+			                   .name = row->name,
+			                   .parent = "" };
+
+		r = snap_rows_put(tx, &rec, err);
+		total.count++;
+		total.sum ^= rec.sum;
+	}
+	return r < 0 ? r : snap_rows_put_total(tx, &total, err);
+}
+
+static int opened_with(const struct forged *rows)
+{
+	static int next;
+	cf_cleanup(cf_freep) char *dir = cf_test_tmpdir(); /* one for the whole test */
+	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/forged-%d.sqlite", dir, next++);
+	cf_cleanup(snap_store_closep) struct snap_store *st = NULL;
+	struct cf_db_opts opts = { .path = path,
+		                   .migrations = snap_rows_migrations,
+		                   .migration_count = snap_rows_migration_count };
+	struct cf_db *db = NULL;
+	struct cf_err err;
+
+	EXPECT_OK(snap_store_open(path, true, &st, &err), &err); /* makes the tables */
+	st = snap_store_close(st);
+	EXPECT_OK(cf_db_open(&opts, &db, &err), &err);
+	EXPECT_OK(cf_db_write(db, forge, (void *)(uintptr_t)rows, &err), &err);
+	cf_db_close(db);
+	return snap_store_open(path, true, &st, &err);
+}
+
+CF_TEST(load_refuses_records_that_do_not_fit_together)
+{
+	const enum snap_kind c = SNAP_COMMITTED;
+
+	EXPECT_INT(opened_with((struct forged[]){ { 1, 2, "a", c }, { 2, 0, "b", c }, { 0 } }), 0);
+	EXPECT_INT(opened_with((struct forged[]){ { 1, 1, "a", c }, { 0 } }), -CF_DATA_LOSS);
+	EXPECT_INT(opened_with((struct forged[]){
+			   { 1, 2, "a", c }, { 2, 3, "b", c }, { 3, 1, "c", c }, { 0 } }),
+	           -CF_DATA_LOSS);
+	EXPECT_INT(opened_with((struct forged[]){
+			   { 1, 2, "a", c }, { 2, 3, "b", c }, { 3, 2, "c", c }, { 0 } }),
+	           -CF_DATA_LOSS);
+	EXPECT_INT(opened_with((struct forged[]){ { 1, 2, "a", c }, { 0 } }), -CF_DATA_LOSS);
+	EXPECT_INT(
+		opened_with((struct forged[]){ { 1, 2, "a", c }, { 2, 0, "b", SNAP_VIEW }, { 0 } }),
+		-CF_DATA_LOSS);
+	EXPECT_INT(opened_with((struct forged[]){ { 1, 0, "a", c }, { 1, 0, "b", c }, { 0 } }),
+	           -CF_DATA_LOSS);
+	EXPECT_INT(opened_with((struct forged[]){ { 1, 0, "a", c }, { 2, 0, "a", c }, { 0 } }),
+	           -CF_DATA_LOSS);
+	EXPECT_INT(opened_with((struct forged[]){ { 10, 0, "a", c }, { 0 } }), -CF_DATA_LOSS);
+}
+
+/* ---- one record before all are read ---- */
+
+static void expect_peeked(struct files *f, const char *name, const char *parent)
+{
+	cf_cleanup(snap_record_unrefp) struct snap_record *rec = snap_store_peek(f->st, name);
+
+	EXPECT(rec);
+	EXPECT_STR(rec->name, name);
+	EXPECT_STR(rec->parent, parent);
+}
+
+static void expect_all_peeked(struct files *f)
+{
+	for (int i = 0; i < MANY; i++) {
+		cf_cleanup(cf_freep) char *layer = name_of("layer", i), *top = name_of("top", i);
+		cf_cleanup(cf_freep) char *below = name_of("layer", i - 1);
+
+		expect_peeked(f, layer, i % 10 ? below : "");
+		if (i % EVERY_GONE)
+			expect_peeked(f, top, layer);
+		else
+			EXPECT(!snap_store_peek(f->st, top));
+	}
+	EXPECT(!snap_store_peek(f->st, "active-1"));
+	EXPECT(!snap_store_peek(f->st, ""));
+}
+
+CF_TEST(load_is_not_needed_to_find_a_record_by_its_name)
+{
+	struct files f = files_new();
+	struct cf_err err;
+
+	fill(&f);
+	expect_all_peeked(&f); /* as they were written */
+	f.st = snap_store_close(f.st);
+	EXPECT_OK(snap_store_begin(f.path, true, &f.st, &err), &err);
+	expect_all_peeked(&f);
+	EXPECT_OK(snap_store_load(f.st, &err), &err);
+	expect_all(&f);
 	files_fini(&f);
 }

@@ -217,13 +217,50 @@ static int older(struct cf_db_tx *tx, void *user, struct cf_err *err)
 	                          " VALUES(9, 'top', 3, 2, 4, 5, 6, 0, 0, NULL, x'')");
 }
 
-CF_TEST(rows_of_the_version_before_are_taken_over)
+static int put_v3(struct cf_db_tx *tx, struct snap_record rec, int64_t *total, struct cf_err *err)
+{
+	cf_cleanup(cf_buf_fini) struct cf_buf row = { .max = SNAP_ROW_MAX };
+
+	snap_rows_encode(&rec, &row);
+	int64_t sum = snap_rows_sum(rec.id, cf_buf_view(&row));
+
+	memcpy(row.data, &sum, sizeof(sum));
+	*total ^= sum;
+	return cf_db_exec(tx, err, "INSERT INTO record(id, data) VALUES(?, ?)", CF_DB_INT(rec.id),
+	                  CF_DB_BLOB(cf_buf_view(&row)));
+}
+
+static int older_v3(struct cf_db_tx *tx, void *user, struct cf_err *err)
+{
+	static const char labels[] = "k\0value"; /* with the NUL that C adds */
+	struct snap_record base = { .id = 3,
+		                    .kind = SNAP_COMMITTED,
+		                    .flags = SNAP_GUEST_PULL,
+		                    .size = 7,
+		                    .name = "base",
+		                    .parent = "",
+		                    .labels = cf_view(labels, sizeof(labels)) };
+	struct snap_record top = {
+		.id = 9, .parent_id = 3, .kind = SNAP_ACTIVE, .name = "top", .parent = "base"
+	};
+	struct snap_rows_total total = { .next = 10, .count = 2 };
+	int r = put_v3(tx, top, &total.sum, err);
+
+	(void)user;
+	if (r == 0)
+		r = put_v3(tx, base, &total.sum, err);
+	if (r == 0)
+		r = snap_rows_put_total(tx, &total, err);
+	return r < 0 ? r : cf_db_exec(tx, err, "DROP TABLE record_v2"); /* as it was done then */
+}
+
+static void expect_taken_over(size_t version, cf_db_fn fill)
 {
 	cf_cleanup(cf_freep) char *dir = cf_test_tmpdir();
-	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/db", dir);
+	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/db-%zu", dir, version);
 	struct cf_db_opts opts = { .path = path,
 		                   .migrations = snap_rows_migrations,
-		                   .migration_count = 1 };
+		                   .migration_count = version };
 	struct snap_labels none = { 0 };
 	struct snap_new in = { "next", "base", SNAP_ACTIVE, 0, &none };
 	struct snap_store *st = NULL;
@@ -232,37 +269,40 @@ CF_TEST(rows_of_the_version_before_are_taken_over)
 	struct cf_err err;
 
 	EXPECT_OK(cf_db_open(&opts, &db, &err), &err);
-	EXPECT_OK(cf_db_write(db, older, NULL, &err), &err);
+	EXPECT_OK(cf_db_write(db, fill, NULL, &err), &err);
 	cf_db_close(db);
-	for (int round = 0; round < 2; round++) {
-		EXPECT_OK(snap_store_open(path, false, &st, &err), &err);
-		rec = snap_store_get(st, "top");
-		EXPECT(rec && rec->id == 9 && rec->parent_id == 3 && cf_streq(rec->parent, "base"));
-		snap_record_unref(rec);
-		rec = snap_store_get(st, "base");
-		EXPECT(rec && rec->size == 7 && cf_streq(snap_record_label(rec, "k"), "value"));
-		snap_record_unref(rec);
-		if (round == 0) {
-			EXPECT_OK(snap_store_add(st, &in, &rec, &err), &err);
-			EXPECT(rec->id == 10); /* ids go on */
-			snap_record_unref(rec);
-			EXPECT_FAILS(snap_store_remove(st, "base", &rec, &err),
-			             CF_FAILED_PRECONDITION);
-			EXPECT_OK(snap_store_remove(st, "top", &rec, &err), &err);
-			snap_record_unref(rec);
-			in.key = "top";
-			EXPECT_OK(snap_store_add(st, &in, &rec, &err), &err);
-			EXPECT(rec->id == 11);
-			snap_record_unref(rec);
-			EXPECT_OK(snap_store_remove(st, "top", &rec, &err), &err);
-			snap_record_unref(rec);
-			snap_store_close(st);
-			break;
-		}
-	}
+	EXPECT_OK(snap_store_open(path, false, &st, &err), &err);
+	rec = snap_store_get(st, "top");
+	EXPECT(rec && rec->id == 9 && rec->parent_id == 3 && cf_streq(rec->parent, "base"));
+	snap_record_unref(rec);
+	rec = snap_store_peek(st, "top");
+	EXPECT(rec && cf_streq(rec->parent, "base"));
+	snap_record_unref(rec);
+	rec = snap_store_get(st, "base");
+	EXPECT(rec && rec->size == 7 && cf_streq(snap_record_label(rec, "k"), "value"));
+	snap_record_unref(rec);
+	EXPECT_OK(snap_store_add(st, &in, &rec, &err), &err);
+	EXPECT(rec->id == 10); /* ids go on */
+	snap_record_unref(rec);
+	EXPECT_FAILS(snap_store_remove(st, "base", &rec, &err), CF_FAILED_PRECONDITION);
+	EXPECT_OK(snap_store_remove(st, "top", &rec, &err), &err);
+	snap_record_unref(rec);
+	in.key = "top";
+	EXPECT_OK(snap_store_add(st, &in, &rec, &err), &err);
+	EXPECT(rec->id == 11);
+	snap_record_unref(rec);
+	EXPECT_OK(snap_store_remove(st, "top", &rec, &err), &err);
+	snap_record_unref(rec);
+	snap_store_close(st);
 	EXPECT_OK(snap_store_open(path, false, &st, &err), &err);
 	EXPECT(snap_store_count(st) == 2);
 	snap_store_close(st);
+}
+
+CF_TEST(rows_of_the_versions_before_are_taken_over)
+{
+	expect_taken_over(1, older);
+	expect_taken_over(3, older_v3);
 }
 
 /* ---- rows that somebody wrote with care ---- */
@@ -299,6 +339,8 @@ static int opened_with(struct forged row)
 	struct cf_db *db = NULL;
 	struct cf_err err;
 
+	EXPECT_OK(snap_store_open(path, true, &st, &err), &err); /* makes the tables */
+	st = snap_store_close(st);
 	EXPECT_OK(cf_db_open(&opts, &db, &err), &err);
 	EXPECT_OK(cf_db_write(db, forge, &row, &err), &err);
 	cf_db_close(db);
@@ -317,7 +359,7 @@ CF_TEST(rows_of_a_wrong_shape_are_refused_whatever_their_sum_says)
 }
 
 /* @row is of a buffer of its own, for sanitizers to see what is read behind it. */
-static int decoded(struct cf_view row)
+static int decoded(int64_t key, struct cf_view row)
 {
 	struct cf_buf copy = { .max = SNAP_ROW_MAX };
 	struct snap_slab *slab = NULL;
@@ -325,7 +367,7 @@ static int decoded(struct cf_view row)
 	struct cf_err err;
 
 	cf_buf_add_view(&copy, row);
-	int r = snap_rows_decode(1, cf_buf_view(&copy), &slab, &rec, &err);
+	int r = snap_rows_decode(key, cf_buf_view(&copy), &slab, &rec, &err);
 
 	if (r == 0)
 		snap_record_unref(rec);
@@ -347,19 +389,22 @@ CF_TEST(rows_cut_at_any_byte_are_refused)
 	snap_rows_encode(&rec, &row);
 	size_t bare = row.size - sizeof(labels), one = bare + sizeof("key\0value");
 
-	EXPECT_INT(decoded(cf_buf_view(&row)), 0);
+	int64_t key = snap_rows_key(cf_view_str(rec.name), rec.id);
+
+	EXPECT_INT(decoded(key, cf_buf_view(&row)), 0);
+	EXPECT_INT(decoded(key + 1, cf_buf_view(&row)), -CF_DATA_LOSS);
 	for (size_t n = 0; n < row.size; n++) {
 		struct cf_view cut = cf_view_sub(cf_buf_view(&row), 0, n);
 
-		EXPECT_INT(decoded(cut), -CF_DATA_LOSS);
+		EXPECT_INT(decoded(key, cut), -CF_DATA_LOSS);
 		if (n < sizeof(int64_t))
 			continue;
 		/* The sum put right: what is left is a row where a label ends, and nowhere else. */
-		int64_t was, sum = snap_rows_sum(1, cut);
+		int64_t was, sum = snap_rows_sum(key, cut);
 
 		memcpy(&was, row.data, sizeof(was));
 		memcpy(row.data, &sum, sizeof(sum));
-		EXPECT_INT(decoded(cut), n == bare || n == one ? 0 : -CF_DATA_LOSS);
+		EXPECT_INT(decoded(key, cut), n == bare || n == one ? 0 : -CF_DATA_LOSS);
 		memcpy(row.data, &was, sizeof(was));
 	}
 }
