@@ -349,6 +349,8 @@ static int64_t step_behind(int64_t from, int64_t key, uint32_t hash)
 {
 	int64_t run = key >> RUN_SHIFT;
 
+	if (key == INT64_MAX)
+		return -1;
 	if (hash_of(key) == hash)
 		return key + 1;
 	if (run > from >> RUN_SHIFT && hash_of(key) < hash)

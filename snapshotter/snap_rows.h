@@ -6,9 +6,9 @@
  *
  * A row is a key and bytes: a start takes thousands of them, and columns of its own for each number
  * would be most of that work. The key holds the id and some bits of the name's hash, so that a record can
- * be found by its name, or by its child, before all were read. Each row carries a sum, and one row of its own says how many there are
- * and what their sums come to: what changed or went missing on the disk is found when the store is
- * opened.
+ * be found by its name, or by its child, before all were read. Each row carries a sum, and one row of its
+ * own says how many there are and what their sums come to: what changed or went missing on the disk is
+ * found when all are read.
  */
 #include "base/db.h"
 #include "snapshotter/snap_record.h"
