@@ -47,8 +47,9 @@ umoci --log error insert --image "$work/oci:1" "$work/tree" /tree
 rm -rf "$work/tree"
 skopeo copy -q --encryption-key "jwe:$work/rsa.pub" "oci:$work/oci:1" "oci:$work/enc:1" 2>/dev/null
 printf 'version: 0.1\nlog: {level: warn, accesslog: {disabled: false}}\nstorage: {filesystem: {rootdirectory: %s/data}}\nhttp: {addr: "127.0.0.1:5000"}\n' "$work" >"$work/config.yml"
+# Not by inside(), whose shell would be what is ended.
 # shellcheck disable=SC2086
-inside $rt docker-registry serve "$work/config.yml" >"$work/access" 2>&1 &
+nsenter --net=/run/netns/$ns $rt docker-registry serve "$work/config.yml" >"$work/access" 2>&1 &
 registry_pid=$!
 for _ in $(seq 100); do
 	! inside curl -s -o /dev/null http://127.0.0.1:5000/v2/ || break
