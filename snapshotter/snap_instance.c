@@ -169,6 +169,8 @@ static bool make_ready(struct snap_instance *to, struct rpc_call *call, const Pr
 	bool is_settled = atomic_load(&to->is_settled);
 	struct cf_err err;
 
+	if (is_settled && to->settled == 0)
+		return true;
 	if (cf_streq(call->service, to->service.health.name))
 		return true;
 	if (!is_settled && snap_service_stat_early(&to->service, call, req))
@@ -182,7 +184,7 @@ static bool make_ready(struct snap_instance *to, struct rpc_call *call, const Pr
 static void route(struct rpc_call *call, const ProtobufCMessage *req, void *user)
 {
 	struct snap_instances *in = user;
-	const char *name = is_named(req->descriptor)
+	const char *name = in->count > 1 && is_named(req->descriptor)
 	                           ? ((const struct named_request *)(const void *)req)->snapshotter
 	                           : NULL;
 	struct snap_instance *to = snap_instances_find(in, name);

@@ -34,6 +34,8 @@ typedef Containerd__Services__Snapshots__V1__Info__LabelsEntry LabelsEntry;
 #define LIST_THREADS  2u
 #define LISTS_WAITING 64u
 
+#define SNAP(x) containerd__services__snapshots__v1__##x##__descriptor
+
 /* ---- messages ---- */
 
 struct mount_msg {
@@ -100,8 +102,6 @@ static void info_msg_fini(struct info_msg *m)
 	free(m->labels);
 	snap_record_unref(m->rec);
 }
-
-#define SNAP(x) containerd__services__snapshots__v1__##x##__descriptor
 
 static void reply_empty(struct rpc_call *call)
 {

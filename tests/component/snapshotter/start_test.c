@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls that come in while a start still brings its records in: each is answered as at any other time. */
 #include "tests/harness/snap_daemon.h"
-
-#include "snapshotter/snap_rows.h"
+#include "tests/harness/snap_db.h"
 
 #include <pthread.h>
 
@@ -188,14 +187,8 @@ static int lose_a_row(struct cf_db_tx *tx, void *user, struct cf_err *err)
 static void damage(struct world *w, int layer)
 {
 	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/metadata.sqlite", w->root);
-	struct cf_db_opts opts = { .path = path,
-		                   .migrations = snap_rows_migrations,
-		                   .migration_count = snap_rows_migration_count };
-	cf_cleanup(cf_db_closep) struct cf_db *db = NULL;
-	struct cf_err err;
 
-	EXPECT_OK(cf_db_open(&opts, &db, &err), &err);
-	EXPECT_OK(cf_db_write(db, lose_a_row, &layer, &err), &err);
+	snap_db_edit(path, lose_a_row, &layer);
 }
 
 static void expect_ended(struct world *w)

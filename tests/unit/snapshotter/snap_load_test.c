@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Enough records for several threads to bring them in, in whatever order their parents come. */
 #include "base/str.h"
-#include "snapshotter/snap_rows.h"
-#include "snapshotter/snap_store.h"
-#include "tests/harness/test.h"
+#include "tests/harness/snap_db.h"
 
 #define MANY       1500 /* of each kind */
 #define BIG_LABEL  (40u << 10)
@@ -197,9 +195,6 @@ static int drop_row(struct cf_db_tx *tx, void *user, struct cf_err *err)
 CF_TEST(load_misses_a_row_wherever_it_was)
 {
 	struct files f = files_new();
-	struct cf_db_opts opts = { .path = f.path,
-		                   .migrations = snap_rows_migrations,
-		                   .migration_count = snap_rows_migration_count };
 	int ids[] = { 2, MANY / 2, MANY, MANY + 1, 2 * MANY };
 	struct cf_err err;
 
@@ -209,10 +204,7 @@ CF_TEST(load_misses_a_row_wherever_it_was)
 		add_layer(&f, i);
 	f.st = snap_store_close(f.st);
 	for (size_t i = 0; i < CF_ARRAY_LEN(ids); i++) {
-		cf_cleanup(cf_db_closep) struct cf_db *db = NULL;
-
-		EXPECT_OK(cf_db_open(&opts, &db, &err), &err);
-		EXPECT_OK(cf_db_write(db, drop_row, &ids[i], &err), &err);
+		snap_db_edit(f.path, drop_row, &ids[i]);
 		EXPECT_FAILS(snap_store_open(f.path, true, &f.st, &err), CF_DATA_LOSS);
 	}
 	files_fini(&f);
@@ -246,24 +238,9 @@ static int forge(struct cf_db_tx *tx, void *user, struct cf_err *err)
 	return r < 0 ? r : snap_rows_put_total(tx, &total, err);
 }
 
-static int opened_with(const struct forged *rows)
+static int opened_with(struct forged *rows)
 {
-	static int next;
-	cf_cleanup(cf_freep) char *dir = cf_test_tmpdir(); /* one for the whole test */
-	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/forged-%d.sqlite", dir, next++);
-	cf_cleanup(snap_store_closep) struct snap_store *st = NULL;
-	struct cf_db_opts opts = { .path = path,
-		                   .migrations = snap_rows_migrations,
-		                   .migration_count = snap_rows_migration_count };
-	struct cf_db *db = NULL;
-	struct cf_err err;
-
-	EXPECT_OK(snap_store_open(path, true, &st, &err), &err); /* makes the tables */
-	st = snap_store_close(st);
-	EXPECT_OK(cf_db_open(&opts, &db, &err), &err);
-	EXPECT_OK(cf_db_write(db, forge, (void *)(uintptr_t)rows, &err), &err);
-	cf_db_close(db);
-	return snap_store_open(path, true, &st, &err);
+	return snap_db_opened_with(forge, rows);
 }
 
 CF_TEST(load_refuses_records_that_do_not_fit_together)

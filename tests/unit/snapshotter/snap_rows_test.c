@@ -2,8 +2,7 @@
 /* What became of the files: cut, changed, of an older version. Nothing answered is lost in silence. */
 #include "base/fd.h"
 #include "base/str.h"
-#include "snapshotter/snap_rows.h"
-#include "tests/harness/test.h"
+#include "tests/harness/snap_db.h"
 
 #include <sqlite3.h>
 #include <sys/stat.h>
@@ -329,22 +328,7 @@ static int forge(struct cf_db_tx *tx, void *user, struct cf_err *err)
 
 static int opened_with(struct forged row)
 {
-	static int next;
-	cf_cleanup(cf_freep) char *dir = cf_test_tmpdir(); /* one for the whole test */
-	cf_cleanup(cf_freep) char *path = cf_asprintf("%s/forged-%d.sqlite", dir, next++);
-	cf_cleanup(snap_store_closep) struct snap_store *st = NULL;
-	struct cf_db_opts opts = { .path = path,
-		                   .migrations = snap_rows_migrations,
-		                   .migration_count = snap_rows_migration_count };
-	struct cf_db *db = NULL;
-	struct cf_err err;
-
-	EXPECT_OK(snap_store_open(path, true, &st, &err), &err); /* makes the tables */
-	st = snap_store_close(st);
-	EXPECT_OK(cf_db_open(&opts, &db, &err), &err);
-	EXPECT_OK(cf_db_write(db, forge, &row, &err), &err);
-	cf_db_close(db);
-	return snap_store_open(path, false, &st, &err);
+	return snap_db_opened_with(forge, &row);
 }
 
 CF_TEST(rows_of_a_wrong_shape_are_refused_whatever_their_sum_says)
